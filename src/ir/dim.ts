@@ -1,0 +1,233 @@
+// Symbolic dimensions: integer polynomials over named symbols and floor quotients, in a normal form, so that two dimensions are
+// equal exactly when their text is equal. Knows nothing of tensors.
+//
+//   H/4 * W/4      floor((H - 1)/2) + 1      4*dim      B*T
+//
+// Three kinds of symbol share this form; what a name stands for is declared by the graph (`Symbol` in graph.ts).
+
+import { Bug } from "../support/bug.ts";
+
+/** One factor of a term: a symbol, or floor(num/den) that could not be simplified. */
+type Atom =
+  | { readonly kind: "symbol"; readonly name: string; readonly key: string }
+  | { readonly kind: "floor"; readonly num: Dim; readonly den: Dim; readonly key: string }
+  | { readonly kind: "min" | "max"; readonly a: Dim; readonly b: Dim; readonly key: string };
+
+interface Term {
+  readonly coefficient: number;
+  /** Sorted by key; a square is the atom twice. */
+  readonly atoms: readonly Atom[];
+}
+
+export interface Dim {
+  /** The canonical text; equality of keys is equality of dimensions. */
+  readonly key: string;
+  readonly terms: readonly Term[];
+}
+
+/** Values of symbols at run time. */
+export type DimEnv = Readonly<Record<string, number>>;
+
+export function dim(value: number | string): Dim {
+  if (typeof value === "string") return symbol(value);
+  if (!Number.isSafeInteger(value)) throw new Bug(`a dimension must be an integer, got ${value}`);
+  return fromTerms(value === 0 ? [] : [{ coefficient: value, atoms: [] }]);
+}
+
+function symbol(name: string): Dim {
+  return fromTerms([{ coefficient: 1, atoms: [{ kind: "symbol", name, key: name }] }]);
+}
+
+function fromTerms(terms: readonly Term[]): Dim {
+  const byAtoms = new Map<string, Term>();
+  for (const t of terms) {
+    const key = t.atoms.map((a) => a.key).join("*");
+    const old = byAtoms.get(key);
+    byAtoms.set(key, old ? { coefficient: old.coefficient + t.coefficient, atoms: t.atoms } : t);
+  }
+  const sorted = [...byAtoms.entries()]
+    .filter(([, t]) => t.coefficient !== 0)
+    // Larger products first, the constant last: `B*T + B + 1`.
+    .sort(([x, a], [y, b]) => b.atoms.length - a.atoms.length || (x < y ? -1 : 1))
+    .map(([, t]) => t);
+  return { key: show(sorted), terms: sorted };
+}
+
+function show(terms: readonly Term[]): string {
+  if (terms.length === 0) return "0";
+  return terms
+    .map((t, i) => {
+      const atoms = t.atoms.map((a) => a.key).join("*");
+      const size = Math.abs(t.coefficient);
+      const body = atoms === "" ? String(size) : size === 1 ? atoms : `${size}*${atoms}`;
+      if (i === 0) return t.coefficient < 0 ? `-${body}` : body;
+      return t.coefficient < 0 ? ` - ${body}` : ` + ${body}`;
+    })
+    .join("");
+}
+
+export function showDim(d: Dim): string {
+  return d.key;
+}
+
+export function constantOf(d: Dim): number | undefined {
+  if (d.terms.length === 0) return 0;
+  const only = d.terms.length === 1 ? d.terms[0]! : undefined;
+  return only && only.atoms.length === 0 ? only.coefficient : undefined;
+}
+
+export function sameDim(a: Dim, b: Dim): boolean {
+  return a.key === b.key;
+}
+
+export function addDim(a: Dim, b: Dim): Dim {
+  return fromTerms([...a.terms, ...b.terms]);
+}
+
+export function negDim(a: Dim): Dim {
+  return fromTerms(a.terms.map((t) => ({ coefficient: -t.coefficient, atoms: t.atoms })));
+}
+
+export function subDim(a: Dim, b: Dim): Dim {
+  return addDim(a, negDim(b));
+}
+
+export function mulDim(a: Dim, b: Dim): Dim {
+  const out: Term[] = [];
+  for (const x of a.terms)
+    for (const y of b.terms) {
+      const atoms = [...x.atoms, ...y.atoms].sort((p, q) => (p.key < q.key ? -1 : p.key > q.key ? 1 : 0));
+      out.push({ coefficient: x.coefficient * y.coefficient, atoms });
+    }
+  return fromTerms(out);
+}
+
+export function productDim(dims: readonly Dim[]): Dim {
+  return dims.reduce(mulDim, dim(1));
+}
+
+/** a / b where that is provably exact for every value of the symbols; undefined otherwise. */
+export function divideExact(a: Dim, b: Dim): Dim | undefined {
+  if (sameDim(a, b)) return dim(1);
+  if (b.terms.length !== 1) return undefined;
+  const by = b.terms[0]!;
+  const out: Term[] = [];
+  for (const t of a.terms) {
+    if (t.coefficient % by.coefficient !== 0) return undefined;
+    const atoms = [...t.atoms];
+    for (const need of by.atoms) {
+      const at = atoms.findIndex((x) => x.key === need.key);
+      if (at < 0) return undefined;
+      atoms.splice(at, 1);
+    }
+    out.push({ coefficient: t.coefficient / by.coefficient, atoms });
+  }
+  return fromTerms(out);
+}
+
+/** floor(a / b) for b > 0; what divides exactly is taken out of the quotient. */
+export function floorDiv(a: Dim, b: Dim): Dim {
+  const exact = divideExact(a, b);
+  if (exact) return exact;
+  const x = constantOf(a);
+  const y = constantOf(b);
+  if (x !== undefined && y !== undefined && y !== 0) return dim(Math.floor(x / y));
+  if (y !== undefined && y > 0) {
+    const whole: Term[] = [];
+    const rest: Term[] = [];
+    for (const t of a.terms) {
+      const q = Math.floor(t.coefficient / y);
+      const r = t.coefficient - q * y;
+      if (q !== 0) whole.push({ coefficient: q, atoms: t.atoms });
+      if (r !== 0) rest.push({ coefficient: r, atoms: t.atoms });
+    }
+    const remainder = fromTerms(rest);
+    if (whole.length > 0) {
+      const left = constantOf(remainder);
+      const tail = left !== undefined ? dim(Math.floor(left / y)) : floorAtom(remainder, b);
+      return addDim(fromTerms(whole), tail);
+    }
+  }
+  return floorAtom(a, b);
+}
+
+function floorAtom(num: Dim, den: Dim): Dim {
+  const wrap = (d: Dim) => (d.terms.length > 1 ? `(${d.key})` : d.key);
+  const below = den.terms.length === 1 && (constantOf(den) !== undefined || den.key.indexOf("*") < 0);
+  const key = `floor(${wrap(num)}/${below ? den.key : `(${den.key})`})`;
+  return fromTerms([{ coefficient: 1, atoms: [{ kind: "floor", num, den, key }] }]);
+}
+
+export function ceilDiv(a: Dim, b: Dim): Dim {
+  return floorDiv(subDim(addDim(a, b), dim(1)), b);
+}
+
+export function minDim(a: Dim, b: Dim): Dim {
+  return choose("min", a, b);
+}
+export function maxDim(a: Dim, b: Dim): Dim {
+  return choose("max", a, b);
+}
+function choose(kind: "min" | "max", a: Dim, b: Dim): Dim {
+  const difference = constantOf(subDim(a, b));
+  if (difference !== undefined) return (kind === "min") === difference <= 0 ? a : b;
+  const [x, y] = a.key < b.key ? [a, b] : [b, a];
+  return fromTerms([{ coefficient: 1, atoms: [{ kind, a: x, b: y, key: `${kind}(${x.key}, ${y.key})` }] }]);
+}
+
+/** The number a dimension stands for; throws Bug where a symbol has no value. */
+export function evaluateDim(d: Dim, env: DimEnv): number {
+  let sum = 0;
+  for (const t of d.terms) {
+    let product = t.coefficient;
+    for (const a of t.atoms) product *= evaluateAtom(a, env);
+    sum += product;
+  }
+  return sum;
+}
+
+function evaluateAtom(a: Atom, env: DimEnv): number {
+  switch (a.kind) {
+    case "symbol": {
+      const value = env[a.name];
+      if (value === undefined) throw new Bug(`dimension ${a.name} has no value`);
+      return value;
+    }
+    case "floor":
+      return Math.floor(evaluateDim(a.num, env) / evaluateDim(a.den, env));
+    case "min":
+      return Math.min(evaluateDim(a.a, env), evaluateDim(a.b, env));
+    case "max":
+      return Math.max(evaluateDim(a.a, env), evaluateDim(a.b, env));
+    default:
+      return a satisfies never;
+  }
+}
+
+/** Put dimensions in place of symbols. */
+export function substituteDim(d: Dim, env: Readonly<Record<string, Dim>>): Dim {
+  return d.terms
+    .map((t) => t.atoms.reduce((p, a) => mulDim(p, substituteAtom(a, env)), dim(t.coefficient)))
+    .reduce(addDim, dim(0));
+}
+
+function substituteAtom(a: Atom, env: Readonly<Record<string, Dim>>): Dim {
+  if (a.kind === "symbol") return env[a.name] ?? symbol(a.name);
+  if (a.kind === "floor") return floorDiv(substituteDim(a.num, env), substituteDim(a.den, env));
+  return choose(a.kind, substituteDim(a.a, env), substituteDim(a.b, env));
+}
+
+/** Names of the symbols a dimension depends on, in order of first appearance. */
+export function symbolsOf(d: Dim, into: Set<string> = new Set()): Set<string> {
+  for (const t of d.terms)
+    for (const a of t.atoms)
+      if (a.kind === "symbol") into.add(a.name);
+      else if (a.kind === "floor") (symbolsOf(a.num, into), symbolsOf(a.den, into));
+      else (symbolsOf(a.a, into), symbolsOf(a.b, into));
+  return into;
+}
+
+/** Is the dimension a multiple of n for every value of its symbols? */
+export function isMultipleOf(d: Dim, n: number): boolean {
+  return d.terms.every((t) => t.coefficient % n === 0);
+}

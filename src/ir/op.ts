@@ -1,0 +1,267 @@
+// What an op is: one record says what it means (reference), what types it takes (infer), how its axes relate (axes), and how it
+// becomes a kernel (lowering). The IR knows this shape and no particular op; the records live in src/ops.
+
+import type { Expr } from "./kernel.ts";
+import type { AttrValue, Attrs, GraphBuilder, Seed, ValueId } from "./graph.ts";
+import type { Dim } from "./dim.ts";
+import type { Precision, Tensor } from "./tensor.ts";
+import type { TensorType } from "./types.ts";
+
+export type OpLookup = (name: string) => OpDefinition | undefined;
+
+/**
+ * elementwise: result[i] depends on each input at i alone (after broadcasting)
+ * linear: f(a x + b y) = a f(x) + b f(y) in its first input
+ * commutative: the first two inputs may be swapped
+ * movement: only moves or repeats values, computes nothing
+ * reduction: removes axes by an associative operation
+ * contraction: a sum of products over shared axes
+ */
+export type Trait = "elementwise" | "linear" | "commutative" | "movement" | "reduction" | "contraction";
+
+export interface InputSpec {
+  readonly name: string;
+  readonly doc: string;
+  readonly optional?: boolean;
+  /**
+   * Where the input is a parameter of the layer: what the checkpoint holds under `label.name`. A call in the language makes this
+   * weight unless it passes `name = value`; `none` leaves an optional one out (`bias = false`).
+   */
+  readonly weight?: {
+    shape(c: InferContext): readonly Dim[];
+    readonly axes?: readonly (string | null)[];
+    readonly seed?: Seed;
+    /** Absent: always. */
+    when?(attrs: Attrs): boolean;
+  };
+}
+
+export type AttrKind =
+  | "int" // an integer
+  | "ints" // a list of integers
+  | "pair" // one integer or [vertical, horizontal]; kept as a list of two
+  | "float"
+  | "bool"
+  | "string" // one of `choices` where given
+  | "dtype"
+  | "dim" // a symbolic size
+  | "dims" // a list of symbolic sizes
+  | "axis" // an index or an axis name; kept as a non-negative index
+  | "axes"; // a list of them
+
+export interface AttrSpec {
+  readonly kind: AttrKind;
+  readonly doc: string;
+  /** Absent: the attribute must be given. */
+  readonly default?: AttrValue;
+  readonly choices?: readonly string[];
+  /** `weight-shape`: only used in the language, to size weights (`out`, `bias`); not kept on the node. */
+  readonly role?: "weight-shape";
+}
+
+/** What a failed constraint points at, for a message that is a short proof. */
+export interface ConstraintDetail {
+  /** The input at fault, by name, and its axis. */
+  readonly input?: string;
+  readonly axis?: number;
+  readonly got?: string;
+  readonly expected?: string;
+  /** The input the expectation comes from. */
+  readonly from?: string;
+}
+
+export interface ConstraintFailure extends ConstraintDetail {
+  readonly label: string;
+}
+
+export interface InferContext {
+  readonly attrs: Attrs;
+  /** Type of an input that is there. */
+  type(name: string): TensorType;
+  has(name: string): boolean;
+  /** Ends inference with the failure where `ok` is false; `label` is a key of the op's constraints. */
+  check(label: string, ok: boolean, detail?: ConstraintDetail): void;
+}
+
+/** How one axis of an input relates to the result: what token liveness, layout and fusion ask. */
+export type AxisRelation =
+  /** Position p is used for position p of result axis `axis` alone. */
+  | { readonly kind: "same"; readonly axis: number }
+  /** Size one against any size of the result axis. */
+  | { readonly kind: "broadcast"; readonly axis: number }
+  /** Every position is used for every result (summed, contracted). */
+  | { readonly kind: "reduced" }
+  /** Result position p of `axis` uses positions p*stride - pad + t*dilation, 0 <= t < size. */
+  | {
+      readonly kind: "window";
+      readonly axis: number;
+      readonly size: number;
+      readonly stride: number;
+      readonly pad: number;
+      readonly dilation: number;
+    }
+  /** Result position p of `axis` is at the same place, and uses every position (softmax, norm statistics). */
+  | { readonly kind: "whole"; readonly axis: number }
+  /** Anything else: a reshape, a gather. */
+  | { readonly kind: "other" };
+
+export interface ReferenceContext {
+  readonly attrs: Attrs;
+  readonly precision: Precision;
+  /** Input by name; throws Bug when it is not there. */
+  input(name: string): Tensor;
+  has(name: string): boolean;
+  /** Concrete shapes of the results. */
+  readonly shapes: readonly (readonly number[])[];
+  /** A zeroed tensor for result i (default 0), in the precision asked for. */
+  result(i?: number): Tensor;
+  /** The number a symbolic size stands for in this run. */
+  size(d: Dim): number;
+}
+
+/** Builds the kernel expression for one element of the result. */
+export interface ElementContext {
+  readonly attrs: Attrs;
+  type(input: number): TensorType;
+  has(input: number): boolean;
+  readonly result: TensorType;
+  /** A symbolic size as a u32 expression (a kernel parameter, or a constant). */
+  size(d: Dim): Expr;
+  /** Input element at a logical index, one u32 expression per axis; as wide as the vector being computed, or scalar. */
+  read(input: number, index: readonly Expr[]): Expr;
+  /** The same where `inside`, else `fill`; the index need not be in bounds where it is not inside. */
+  readInside(input: number, index: readonly Expr[], inside: Expr, fill: number): Expr;
+  /** Gives an expression a name, so that using it twice computes it once. */
+  bind(hint: string, value: Expr): Expr;
+}
+
+export interface ContractionSpec {
+  /** Axes of the result that come from both operands, from the left one, and from the right one. */
+  readonly batch: readonly number[];
+  readonly left: readonly number[];
+  readonly right: readonly number[];
+  /** Sizes of the axes summed over. */
+  readonly reduce: readonly Dim[];
+  /** Index into the left operand (input 0) for a result index and a reduction index; `inside` false reads 0 (padding). */
+  leftIndex(
+    c: ElementContext,
+    out: readonly Expr[],
+    k: readonly Expr[],
+  ): { readonly index: readonly Expr[]; readonly inside?: Expr };
+  /** Index into the right operand (input 1). */
+  rightIndex(
+    c: ElementContext,
+    out: readonly Expr[],
+    k: readonly Expr[],
+  ): { readonly index: readonly Expr[] };
+  /** The axis of the result that input 2, a bias vector, runs along. */
+  readonly biasAxis?: number;
+}
+
+export type Reducer = "sum" | "max" | "min";
+
+export type Lowering =
+  /** One expression per element of the result: elementwise, movement, windows, gathers. Can be inlined into what reads it. */
+  | { readonly kind: "element"; element(c: ElementContext, index: readonly Expr[]): Expr }
+  /** A reduction of input 0 over axes; `element` is applied before, `finish` after (with the number of elements as f32). */
+  | {
+      readonly kind: "reduce";
+      readonly reducer: Reducer;
+      axes(type: TensorType, attrs: Attrs): readonly number[];
+      keepDims(attrs: Attrs): boolean;
+      element?(value: Expr): Expr;
+      finish?(total: Expr, count: Expr): Expr;
+    }
+  | {
+      readonly kind: "contraction";
+      describe(types: readonly (TensorType | undefined)[], attrs: Attrs, result: TensorType): ContractionSpec;
+    }
+  /** Written with other ops; expanded by a pass before kernels are formed. */
+  | {
+      readonly kind: "decompose";
+      decompose(b: GraphBuilder, inputs: readonly (ValueId | undefined)[], attrs: Attrs): readonly ValueId[];
+    }
+  /** Holds no computation of its own (a fused group). */
+  | { readonly kind: "group" };
+
+/** A worked example: nested arrays of numbers for each input. */
+export interface OpExample {
+  readonly about: string;
+  readonly inputs: Readonly<Record<string, NestedNumbers>>;
+  readonly dtypes?: Readonly<Record<string, TensorType["dtype"]>>;
+  readonly attrs?: Attrs;
+  readonly outputs: readonly NestedNumbers[];
+  /** Absolute difference allowed where the example's digits were rounded; default 1e-6. */
+  readonly tolerance?: number;
+}
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+export interface OpDefinition {
+  readonly name: string;
+  readonly doc: string;
+  /** One line of mathematics. */
+  readonly equation: string;
+  readonly traits: readonly Trait[];
+  readonly inputs: readonly InputSpec[];
+  readonly attrs: Readonly<Record<string, AttrSpec>>;
+  /** Names of the results; most ops have one, `y`. */
+  readonly results: readonly string[];
+  /** Label -> sentence; error codes are `op.label`. */
+  readonly constraints: Readonly<Record<string, string>>;
+  infer(c: InferContext): readonly TensorType[];
+  /** Per input, per axis. */
+  axes(types: readonly (TensorType | undefined)[], attrs: Attrs): readonly (readonly AxisRelation[])[];
+  /** The meaning: plain loops, sharing no code with the lowering. */
+  reference(c: ReferenceContext): readonly Tensor[];
+  readonly lowering: Lowering;
+  readonly examples: readonly OpExample[];
+  /** Multiply-adds of contractions, for `--stats`; absent means none. */
+  macs?(types: readonly (TensorType | undefined)[], attrs: Attrs, result: TensorType): Dim;
+  /** False: not callable from a .model file (fused groups, compiler-made ops). Default true. */
+  readonly inLanguage?: boolean;
+}
+
+class ConstraintStop extends Error {
+  readonly failure: ConstraintFailure;
+  constructor(failure: ConstraintFailure) {
+    super(failure.label);
+    this.failure = failure;
+  }
+}
+
+export type Inferred = { readonly types: readonly TensorType[] } | { readonly failure: ConstraintFailure };
+
+/** Runs the op's inference; a broken constraint comes back as data. */
+export function inferTypes(
+  op: OpDefinition,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): Inferred {
+  try {
+    return { types: op.infer(inferContext(op, types, attrs)) };
+  } catch (e) {
+    if (e instanceof ConstraintStop) return { failure: e.failure };
+    throw e;
+  }
+}
+
+/** The context that `infer` and weight shapes are given. */
+export function inferContext(
+  op: OpDefinition,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): InferContext {
+  const at = (name: string) => types[op.inputs.findIndex((x) => x.name === name)];
+  return {
+    attrs,
+    has: (name) => at(name) !== undefined,
+    type(name) {
+      const type = at(name);
+      if (!type) throw new ConstraintStop({ label: "missing", input: name });
+      return type;
+    },
+    check(label, ok, detail = {}) {
+      if (!ok) throw new ConstraintStop({ label, ...detail });
+    },
+  };
+}

@@ -1,0 +1,86 @@
+// What the compiler knows of the adapter: an explicit input of compilation, printed in the plan. Pure data (JSON).
+
+export interface Target {
+  /** `baseline`, `lavapipe`, `swiftshader`, or made from an adapter by `tokenloom doctor --json`. */
+  readonly name: string;
+  readonly features: readonly ("shader-f16" | "subgroups" | "timestamp-query")[];
+  /** Fixed subgroup width; 0 where there are none or the width varies. */
+  readonly subgroupSize: number;
+  readonly limits: TargetLimits;
+  /** Measured; used by the schedule's cost model. */
+  readonly measured: {
+    /** f32 matmul, GFLOP/s. */
+    readonly gflops: number;
+    /** Copy through a kernel, GB/s read plus written. */
+    readonly gigabytesPerSecond: number;
+    /** One more dispatch in a pass, microseconds. */
+    readonly dispatchMicroseconds: number;
+  };
+}
+
+export interface TargetLimits {
+  readonly maxStorageBuffersPerShaderStage: number;
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxBufferSize: number;
+  readonly maxComputeWorkgroupStorageSize: number;
+  readonly maxComputeInvocationsPerWorkgroup: number;
+  readonly maxComputeWorkgroupSizeX: number;
+  readonly maxComputeWorkgroupsPerDimension: number;
+  readonly minStorageBufferOffsetAlignment: number;
+  readonly minUniformBufferOffsetAlignment: number;
+}
+
+/** WebGPU's default limits: what every adapter has. */
+export const defaultLimits: TargetLimits = {
+  maxStorageBuffersPerShaderStage: 8,
+  maxStorageBufferBindingSize: 134217728,
+  maxBufferSize: 268435456,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupsPerDimension: 65535,
+  minStorageBufferOffsetAlignment: 256,
+  minUniformBufferOffsetAlignment: 256,
+};
+
+/** Any adapter at all; goldens are made for it. */
+export const baseline: Target = {
+  name: "baseline",
+  features: [],
+  subgroupSize: 0,
+  limits: defaultLimits,
+  measured: { gflops: 100, gigabytesPerSecond: 50, dispatchMicroseconds: 5 },
+};
+
+/** Mesa's software rasteriser on two cores with AVX-512. */
+export const lavapipe: Target = {
+  name: "lavapipe",
+  features: ["shader-f16", "subgroups", "timestamp-query"],
+  subgroupSize: 8,
+  limits: {
+    ...defaultLimits,
+    maxStorageBuffersPerShaderStage: 16,
+    maxBufferSize: 4294967295,
+    maxComputeWorkgroupStorageSize: 32768,
+    maxComputeInvocationsPerWorkgroup: 1024,
+    maxComputeWorkgroupSizeX: 1024,
+  },
+  measured: { gflops: 27, gigabytesPerSecond: 4, dispatchMicroseconds: 17 },
+};
+
+/** The embedded software adapter of machines without Vulkan. */
+export const swiftshader: Target = {
+  name: "swiftshader",
+  features: ["subgroups", "timestamp-query"],
+  subgroupSize: 4,
+  limits: {
+    ...defaultLimits,
+    maxStorageBuffersPerShaderStage: 12,
+    maxStorageBufferBindingSize: 1073741824,
+    maxBufferSize: 1073741820,
+    maxComputeWorkgroupStorageSize: 32768,
+  },
+  measured: { gflops: 2.2, gigabytesPerSecond: 2, dispatchMicroseconds: 30 },
+};
+
+export const builtinTargets: readonly Target[] = [baseline, lavapipe, swiftshader];

@@ -1,0 +1,43 @@
+// What a pass is: one record. Switches (`--without NAME`, `--stop-after NAME`), documentation and tests are derived from it.
+
+import type { Graph } from "../ir/graph.ts";
+import type { OpLookup } from "../ir/op.ts";
+import type { Refusal, RewriteEvent, Rule } from "../ir/rewrite-types.ts";
+import type { Target } from "../ir/target.ts";
+import type { PropertyName } from "./properties.ts";
+
+/**
+ * exact: bit-equal in the f64 reference. reassociates: equal in real arithmetic on the stated domain, within 1e-10 relative in f64
+ * there. approximates: changes the function; only where asked for.
+ */
+export type Numerics = "exact" | "reassociates" | "approximates";
+
+/** 0 always, 1 by default, 2 slow to compile, 3 only where asked for. */
+export type Level = 0 | 1 | 2 | 3;
+
+export interface PassContext {
+  readonly target: Target;
+  readonly lookup: OpLookup;
+}
+
+export interface PassResult {
+  readonly graph: Graph;
+  readonly events: readonly RewriteEvent[];
+  readonly refusals: readonly Refusal[];
+}
+
+export interface Pass {
+  /** Kebab-case; the switch's name too. */
+  readonly name: string;
+  /** One line. */
+  readonly doc: string;
+  readonly level: Level;
+  readonly numerics: Numerics;
+  /** Where `reassociates` holds: `finite inputs`, `|mean| / deviation < 1e4`. */
+  readonly domain?: string;
+  readonly needs: readonly PropertyName[];
+  readonly gives: readonly PropertyName[];
+  /** Rules run to a fixed point in this order at each node, or a function of the whole graph where rules cannot say it. */
+  readonly rules?: readonly Rule[];
+  run?(graph: Graph, c: PassContext): PassResult;
+}
