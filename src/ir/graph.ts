@@ -7,7 +7,7 @@
 
 import { Bug } from "../support/bug.ts";
 import type { Location } from "../support/source.ts";
-import type { Dim } from "./dim.ts";
+import { constantOf, type Dim } from "./dim.ts";
 import { inferTypes, type OpDefinition, type OpLookup } from "./op.ts";
 import type { TensorType } from "./types.ts";
 
@@ -274,10 +274,14 @@ export function unionSpans(...sets: readonly (readonly Location[])[]): readonly 
   );
 }
 
-/** Ids of values that depend on weights and constants alone: the prepare program. */
+/** Ids of values that depend on weights and constants alone, and have one size: the prepare program. */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
-    if (n.inputs.every((x) => x === "" || prepared.has(x))) for (const r of n.results) prepared.add(r.id);
+    if (
+      n.inputs.every((x) => x === "" || prepared.has(x)) &&
+      n.results.every((r) => r.type.shape.every((d) => constantOf(d) !== undefined))
+    )
+      for (const r of n.results) prepared.add(r.id);
   return prepared;
 }

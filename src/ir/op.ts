@@ -203,6 +203,8 @@ export interface OpDefinition {
   readonly equation: string;
   readonly traits: readonly Trait[];
   readonly inputs: readonly InputSpec[];
+  /** The last input may be given any number of times. */
+  readonly variadic?: boolean;
   readonly attrs: Readonly<Record<string, AttrSpec>>;
   /** Names of the results; most ops have one, `y`. */
   readonly results: readonly string[];

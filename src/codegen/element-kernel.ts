@@ -1,0 +1,110 @@
+// Kernels of groups without a reduction: each invocation computes one element, or four neighbours along the innermost axis.
+
+import { ceilDiv, constantOf, dim, isMultipleOf, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { add, builtin, lt, mul, u32 } from "../ir/expr.ts";
+import type { Region } from "../ir/graph.ts";
+import type { Expr } from "../ir/kernel.ts";
+import { orderOf, sameType, stridesOf, type TensorType } from "../ir/types.ts";
+import type { GroupCode } from "./group.ts";
+import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
+import type { Bounds } from "./sizes.ts";
+
+const WORKGROUP = 64;
+
+export function elementKernel(region: Region, bounds: Bounds = {}): GroupKernel {
+  const types = regionTypes(region);
+  const result = types.get(region.results[0]!)!;
+  if (isFlat(region, types)) return buildKernel(region, bounds, (code) => flat(code, region, result));
+  return buildKernel(region, bounds, (code) => byRows(code, region, result));
+}
+
+function regionTypes(region: Region): Map<string, TensorType> {
+  const types = new Map(region.params.map((p) => [p.id, p.type]));
+  for (const n of region.nodes) for (const r of n.results) types.set(r.id, r.type);
+  return types;
+}
+
+/** Every value has the same shape and order, or one element: the axes do not matter. */
+function isFlat(region: Region, types: ReadonlyMap<string, TensorType>): boolean {
+  const result = types.get(region.results[0]!)!;
+  const scalar = (t: TensorType) => t.shape.every((d) => constantOf(d) === 1);
+  return (
+    result.shape.length > 0 &&
+    region.nodes.every((n) => n.op.traits.includes("elementwise")) &&
+    [...types.values()].every((t) => scalar(t) || sameType({ ...t, dtype: result.dtype }, result))
+  );
+}
+
+function flat(code: GroupCode, region: Region, result: TensorType): KernelShape {
+  const total = productDim(result.shape);
+  const wide = isMultipleOf(total, 4);
+  const items = wide ? ceilDiv(total, dim(4)) : total;
+  const groups = ceilDiv(items, dim(WORKGROUP));
+  const at = code.emitter.bind("item", add(mul(foldedIndex(code), u32(WORKGROUP)), builtin("local")));
+  code.emitter.when(lt(at, code.sizes.of("items", items)), () => {
+    // One counter over all axes, in memory order; the vector placeholder stands for the counter of the first of four.
+    const counter = wide ? code.openVector(at) : at;
+    const index = flatIndex(counter, result);
+    region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
+  });
+  const [y, z] = foldedGrid(groups);
+  return {
+    workgroupSize: [WORKGROUP, 1, 1],
+    subgroupSize: 0,
+    grid: [dim(1), y, z],
+    schedule: `elementwise, flat${wide ? ", by 4" : ""}, ${WORKGROUP} invocations`,
+  };
+}
+
+/** In a flat kernel every tensor is read at the same offset: the counter stands at the innermost axis, zero elsewhere. */
+function flatIndex(counter: Expr, t: TensorType): readonly Expr[] {
+  const inner = orderOf(t).at(-1)!;
+  return t.shape.map((_, i) => (i === inner ? counter : u32(0)));
+}
+
+/** Invocations along the innermost axis; rows over all others, whose index is the same for a workgroup. */
+function byRows(code: GroupCode, region: Region, result: TensorType): KernelShape {
+  const order = orderOf(result);
+  const inner = order.at(-1);
+  const outer = order.slice(0, -1);
+  const innerSize: Dim = inner === undefined ? dim(1) : result.shape[inner]!;
+  const wide =
+    inner !== undefined && isMultipleOf(innerSize, 4) && constantOf(stridesOf(result)[inner]!) === 1;
+  const items = wide ? ceilDiv(innerSize, dim(4)) : innerSize;
+  const width = invocations(items);
+  const rows = productDim(outer.map((a) => result.shape[a]!));
+  const row = foldedIndex(code);
+  const item = code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), builtin("local")));
+  const needRowGuard =
+    !sameDim(rows, dim(1)) && (constantOf(rows) === undefined || constantOf(rows)! > 32768);
+  const inside = lt(item, code.sizes.of("items", items));
+  code.emitter.when(
+    needRowGuard ? lt(row, code.sizes.of("rows", rows)) : { kind: "const", type: inside.type, value: true },
+    () =>
+      code.emitter.when(inside, () => {
+        const parts = code.space.merge(
+          row,
+          outer.map((a) => result.shape[a]!),
+        );
+        const counter = wide ? code.openVector(item) : item;
+        const index = result.shape.map((_, a) => (a === inner ? counter : parts[outer.indexOf(a)]!));
+        region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
+      }),
+  );
+  const [y, z] = foldedGrid(rows);
+  return {
+    workgroupSize: [width, 1, 1],
+    subgroupSize: 0,
+    grid: [ceilDiv(items, dim(width)), y, z],
+    schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row`,
+  };
+}
+
+/** A power of two near the number of items where that is known, so that few invocations idle. */
+function invocations(items: Dim): number {
+  const known = constantOf(items);
+  if (known === undefined) return WORKGROUP;
+  let width = 8;
+  while (width < WORKGROUP && width < known) width *= 2;
+  return width;
+}

@@ -1,0 +1,248 @@
+// Writes kernel statements with automatic naming, common-subexpression sharing and loop-invariant placement: an expression that is
+// bound lands in the outermost block where all names it uses exist. Loads never leave the `if` that guards them.
+// Knows Kernel IR only.
+
+import { Bug } from "../support/bug.ts";
+import { constantValue, kernelType, name as nameExpr, operands, splat } from "../ir/expr.ts";
+import type { Expr, KernelType, SharedDecl, Statement } from "../ir/kernel.ts";
+
+interface Block {
+  readonly statements: Statement[];
+  /** Opened by an `if`: loads inside must stay inside. */
+  readonly guard: boolean;
+  readonly names: Set<string>;
+  /** Structural key of an expression -> the name it is bound to. */
+  readonly bound: Map<string, Expr>;
+}
+
+export class Emitter {
+  readonly #blocks: Block[] = [];
+  readonly #taken = new Set<string>();
+  /** Depth of the block in which a name was defined. */
+  readonly #depth = new Map<string, number>();
+  readonly #mutable = new Set<string>();
+  readonly #keys = new WeakMap<Expr, string>();
+  readonly shared: SharedDecl[] = [];
+
+  constructor(reserved: Iterable<string> = []) {
+    for (const r of reserved) this.#taken.add(r);
+    this.#open(false);
+  }
+
+  /** The finished body; no block may be open. */
+  finish(): readonly Statement[] {
+    if (this.#blocks.length !== 1) throw new Bug("a block was left open");
+    return this.#blocks[0]!.statements;
+  }
+
+  #open(guard: boolean): Block {
+    const block: Block = { statements: [], guard, names: new Set(), bound: new Map() };
+    this.#blocks.push(block);
+    return block;
+  }
+
+  #close(): void {
+    for (const text of this.#blocks.pop()!.names) this.#depth.delete(text);
+  }
+
+  /** Are all names the expression uses still defined here? */
+  isLive(e: Expr): boolean {
+    return e.kind === "name" ? this.#depth.has(e.name) : operands(e).every((x) => this.isLive(x));
+  }
+
+  #top(): Block {
+    return this.#blocks[this.#blocks.length - 1]!;
+  }
+
+  fresh(hint: string): string {
+    const base = /^[a-z]\w*$/i.test(hint) ? hint : "t";
+    let text = base;
+    for (let i = 1; this.#taken.has(text); i++) text = `${base}_${i}`;
+    this.#taken.add(text);
+    return text;
+  }
+
+  #define(text: string, depth: number): void {
+    this.#depth.set(text, depth);
+    this.#blocks[depth]!.names.add(text);
+  }
+
+  /** Structural key: equal text, equal value at the same point of the program. */
+  key(e: Expr): string {
+    const known = this.#keys.get(e);
+    if (known !== undefined) return known;
+    const head =
+      e.kind === "const"
+        ? `#${e.type.scalar}${e.type.width}:${Object.is(e.value, -0) ? "-0" : String(e.value)}`
+        : e.kind === "param" || e.kind === "builtin" || e.kind === "name"
+          ? `${e.kind[0]}:${e.name}`
+          : e.kind === "load"
+            ? `load:${e.from}`
+            : e.kind === "unary" || e.kind === "binary" || e.kind === "subgroup"
+              ? e.op
+              : e.kind === "cast"
+                ? `cast${e.bits ? "bits" : ""}:${e.type.scalar}`
+                : e.kind === "vector"
+                  ? `vec${e.type.width}`
+                  : e.kind;
+    const key = `${head}(${operands(e)
+      .map((x) => this.key(x))
+      .join(",")})`;
+    this.#keys.set(e, key);
+    return key;
+  }
+
+  /** Gives the expression a name in the outermost block that can hold it, or the name it already has. */
+  bind(hint: string, value: Expr): Expr {
+    if (value.kind === "name" || value.kind === "const" || value.kind === "param" || value.kind === "builtin")
+      return value;
+    if (value.kind === "vector" && value.parts.length === 1 && constantValue(value) !== undefined)
+      return value;
+    const key = this.key(value);
+    for (let i = this.#blocks.length - 1; i >= 0; i--) {
+      const found = this.#blocks[i]!.bound.get(key);
+      if (found) return found;
+    }
+    const facts = this.#facts(value);
+    if (facts.mutable) return this.#let(hint, value, this.#blocks.length - 1, undefined);
+    let depth = facts.depth;
+    if (facts.loads)
+      for (let i = this.#blocks.length - 1; i > depth; i--)
+        if (this.#blocks[i]!.guard) {
+          depth = i;
+          break;
+        }
+    return this.#let(hint, value, depth, key);
+  }
+
+  #let(hint: string, value: Expr, depth: number, key: string | undefined): Expr {
+    const text = this.fresh(hint);
+    const block = this.#blocks[depth]!;
+    block.statements.push({ kind: "let", name: text, value });
+    this.#define(text, depth);
+    const bound = nameExpr(text, value.type);
+    if (key !== undefined) block.bound.set(key, bound);
+    return bound;
+  }
+
+  #facts(e: Expr): { depth: number; loads: boolean; mutable: boolean } {
+    let depth = 0;
+    let loads = false;
+    let mutable = false;
+    const visit = (x: Expr): void => {
+      if (x.kind === "name") {
+        depth = Math.max(depth, this.#depth.get(x.name) ?? 0);
+        if (this.#mutable.has(x.name)) mutable = true;
+      }
+      // Subgroup operations must stay where control flow was asked for; a shared array changes between barriers.
+      if (x.kind === "load") {
+        loads = true;
+        if (this.shared.some((s) => s.name === x.from)) mutable = true;
+      }
+      if (x.kind === "subgroup") mutable = true;
+      for (const o of operands(x)) visit(o);
+    };
+    visit(e);
+    return { depth, loads, mutable };
+  }
+
+  variable(hint: string, initial: Expr): Expr {
+    const text = this.fresh(hint);
+    this.#top().statements.push({ kind: "var", name: text, type: initial.type, value: initial });
+    this.#define(text, this.#blocks.length - 1);
+    this.#mutable.add(text);
+    return nameExpr(text, initial.type);
+  }
+
+  set(variable: Expr, value: Expr): void {
+    if (variable.kind !== "name") throw new Bug("only a variable can be set");
+    this.#top().statements.push({
+      kind: "set",
+      name: variable.name,
+      value: splat(value, variable.type.width),
+    });
+  }
+
+  store(to: string, index: Expr, value: Expr): void {
+    this.#top().statements.push({ kind: "store", to, index, value });
+  }
+
+  /** `for name in start..end step step`; a loop of one iteration known now is written flat. */
+  loop(hint: string, start: Expr, end: Expr, step: Expr, body: (counter: Expr) => void): void {
+    const [s, e, by] = [start, end, step].map(constantValue);
+    if (typeof s === "number" && typeof e === "number" && typeof by === "number" && e > s && s + by >= e) {
+      body(start);
+      return;
+    }
+    const text = this.fresh(hint);
+    const block = this.#open(false);
+    this.#define(text, this.#blocks.length - 1);
+    body(nameExpr(text, start.type));
+    this.#close();
+    this.#top().statements.push({ kind: "for", name: text, start, end, step, body: block.statements });
+  }
+
+  when(condition: Expr, then: () => void): void {
+    const known = constantValue(condition);
+    if (known === true) return then();
+    if (known === false) return;
+    const block = this.#open(true);
+    then();
+    this.#close();
+    if (block.statements.length > 0)
+      this.#top().statements.push({ kind: "if", condition, then: block.statements, else: [] });
+  }
+
+  barrier(): void {
+    this.#top().statements.push({ kind: "barrier" });
+  }
+
+  leave(): void {
+    this.#top().statements.push({ kind: "return" });
+  }
+
+  sharedArray(hint: string, type: KernelType, length: number): string {
+    const text = this.fresh(hint);
+    this.shared.push({ name: text, type: kernelType(type.scalar, type.width), length });
+    return text;
+  }
+}
+
+/** The expression with one name put in place of another expression (by identity of the name). */
+export function substitute(e: Expr, target: string, by: Expr): Expr {
+  if (e.kind === "name") return e.name === target ? by : e;
+  const inner = operands(e);
+  if (inner.length === 0) return e;
+  const next = inner.map((x) => substitute(x, target, by));
+  if (next.every((x, i) => x === inner[i])) return e;
+  return rebuild(e, next);
+}
+
+export function mentions(e: Expr, target: string): boolean {
+  return e.kind === "name" ? e.name === target : operands(e).some((x) => mentions(x, target));
+}
+
+function rebuild(e: Expr, next: readonly Expr[]): Expr {
+  const [a, b, c] = next;
+  switch (e.kind) {
+    case "load":
+      return { ...e, index: a! };
+    case "unary":
+    case "cast":
+      return { ...e, a: a! };
+    case "binary":
+      return { ...e, a: a!, b: b! };
+    case "fma":
+      return { ...e, a: a!, b: b!, c: c! };
+    case "select":
+      return { ...e, condition: a!, yes: b!, no: c! };
+    case "vector":
+      return { ...e, parts: next };
+    case "component":
+      return { ...e, a: a!, index: b! };
+    case "subgroup":
+      return b ? { ...e, a: a!, lane: b } : { ...e, a: a! };
+    default:
+      return e;
+  }
+}

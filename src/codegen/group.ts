@@ -1,0 +1,355 @@
+// Code for the body of one fused group: elements are pulled. Reading a parameter is a load; reading a node computes its element at that
+// index, right there, and shares it. Reductions and contractions are computed by the kernel around (`computed`).
+// Also decides how wide each load is: a vec4 where four neighbours along the vector axis lie side by side, else one by one.
+
+import { Bug } from "../support/bug.ts";
+import { constantOf, dim, divideExact, isMultipleOf, sameDim, type Dim } from "../ir/dim.ts";
+import {
+  add,
+  BOOL,
+  cast,
+  component,
+  constant,
+  constantValue,
+  div,
+  F32,
+  kernelType,
+  load,
+  lt,
+  mod,
+  mul,
+  name,
+  ne,
+  select,
+  splat,
+  U32,
+  u32,
+  vector,
+} from "../ir/expr.ts";
+import type { Node, Region, ValueId } from "../ir/graph.ts";
+import type { BufferDecl, Expr, KernelType, Scalar, Width } from "../ir/kernel.ts";
+import type { ElementContext } from "../ir/op.ts";
+import { sameType, stridesOf, type DType, type TensorType } from "../ir/types.ts";
+import { AxisSpace } from "./axes.ts";
+import { Emitter, mentions, substitute } from "./emitter.ts";
+import { Sizes, type Bounds } from "./sizes.ts";
+
+/** The placeholder for the index along the vector axis: the first of four neighbours. */
+const VECTOR = "@v";
+
+export interface VectorAxis {
+  /** Which four: the index along the axis is four times this. */
+  readonly group: Expr;
+}
+
+export class GroupCode {
+  readonly emitter: Emitter;
+  readonly sizes: Sizes;
+  readonly space: AxisSpace;
+  readonly #region: Region;
+  readonly #producers = new Map<ValueId, Node>();
+  readonly #types = new Map<ValueId, TensorType>();
+  readonly #buffers = new Map<ValueId, string>();
+  readonly #outputs: string[] = [];
+  /** Buffers read or written four at a time, as found by an earlier try. */
+  readonly #wide: ReadonlySet<string>;
+  /** Found in this one. */
+  readonly wideSeen = new Set<string>();
+  readonly #computed = new Map<ValueId, (index: readonly Expr[]) => Expr>();
+  readonly #memo = new Map<string, Expr>();
+  #vector: VectorAxis | undefined;
+
+  constructor(region: Region, bounds: Bounds = {}, wide: ReadonlySet<string> = new Set()) {
+    this.#region = region;
+    this.sizes = new Sizes(bounds);
+    this.#wide = wide;
+    for (const p of region.params) this.#types.set(p.id, p.type);
+    for (const n of region.nodes)
+      for (const r of n.results) {
+        this.#types.set(r.id, r.type);
+        this.#producers.set(r.id, n);
+      }
+    const taken = new Set<string>();
+    const claim = (hint: string): string => {
+      let text = hint;
+      for (let i = 2; taken.has(text); i++) text = `${hint}${i}`;
+      taken.add(text);
+      return text;
+    };
+    for (const p of region.params) this.#buffers.set(p.id, claim(this.#hint(p.id)));
+    region.results.forEach((_, i) => this.#outputs.push(claim(i === 0 ? "y" : `y${i + 1}`)));
+    this.emitter = new Emitter(taken);
+    this.space = new AxisSpace(this.emitter, this.sizes);
+  }
+
+  /** Named by what it is to the first node that reads it: `weight`, `x`; so equal groups of other layers get equal names. */
+  #hint(id: ValueId): string {
+    for (const n of this.#region.nodes) {
+      const at = n.inputs.indexOf(id);
+      if (at >= 0) return n.op.inputs[Math.min(at, n.op.inputs.length - 1)]!.name;
+    }
+    return "x";
+  }
+
+  type(id: ValueId): TensorType {
+    const type = this.#types.get(id);
+    if (!type) throw new Bug(`no value ${id} in the group`);
+    return type;
+  }
+
+  producer(id: ValueId): Node | undefined {
+    return this.#producers.get(id);
+  }
+
+  /** Says how a reduction or a contraction of the group is had at an index. */
+  compute(id: ValueId, at: (index: readonly Expr[]) => Expr): void {
+    this.#computed.set(id, at);
+    this.#memo.clear();
+  }
+
+  /** The index along the vector axis; `read` then gives four neighbours. */
+  openVector(group: Expr): Expr {
+    this.#vector = { group };
+    this.#memo.clear();
+    return name(VECTOR, U32);
+  }
+  closeVector(): void {
+    this.#vector = undefined;
+    this.#memo.clear();
+  }
+
+  read(id: ValueId, index: readonly Expr[]): Expr {
+    const key = `${id}@${index.map((e) => this.emitter.key(e)).join(";")}`;
+    const known = this.#memo.get(key);
+    if (known && this.emitter.isLive(known)) return known;
+    const value = this.#fresh(id, index);
+    this.#memo.set(key, value);
+    return value;
+  }
+
+  #fresh(id: ValueId, index: readonly Expr[]): Expr {
+    const computed = this.#computed.get(id);
+    if (computed) return computed(index);
+    const node = this.#producers.get(id);
+    if (!node) return this.#load(id, index);
+    const result = node.results.findIndex((r) => r.id === id);
+    const lowering = node.op.lowering;
+    if (lowering.kind !== "element" || result !== 0)
+      throw new Bug(`${node.op.name} is read inside a kernel that does not compute it`);
+    const value = this.finish(lowering.element(this.#context(node), index));
+    return this.emitter.bind(node.op.name, value);
+  }
+
+  /** Placeholders written out; where the vector index itself is part of the value, one expression a lane. */
+  finish(e: Expr): Expr {
+    if (this.#vector && mentions(e, VECTOR)) {
+      const base = this.#vectorBase();
+      const lanes = [0, 1, 2, 3].map((lane) =>
+        component(this.space.resolve(substitute(e, VECTOR, add(base, u32(lane)))), lane),
+      );
+      return vector(lanes);
+    }
+    return this.space.resolve(e);
+  }
+
+  #vectorBase(): Expr {
+    if (!this.#vector) throw new Bug("no vector axis is open");
+    return this.emitter.bind("v", mul(this.#vector.group, u32(4)));
+  }
+
+  #context(node: Node): ElementContext {
+    return {
+      attrs: node.attrs,
+      type: (input) => this.type(node.inputs[input]!),
+      has: (input) => (node.inputs[input] ?? "") !== "",
+      result: node.results[0]!.type,
+      size: (d) => this.size(d),
+      read: (input, index) => this.read(node.inputs[input]!, index),
+      readInside: (input, index, inside, fill) => {
+        const safe = index.map((e) => this.#onlyInside(e, inside));
+        const value = this.read(node.inputs[input]!, safe);
+        const scalar = value.type.scalar;
+        const filler = constant(scalar === "bool" ? fill !== 0 : fill, kernelType(scalar));
+        return select(inside, value, splat(filler, value.type.width));
+      },
+      bind: (hint, value) => (hasPlaceholder(value) ? value : this.emitter.bind(hint, value)),
+    };
+  }
+
+  /** Where it is outside, any index in bounds will do; the vector index is always in bounds. */
+  #onlyInside(e: Expr, inside: Expr): Expr {
+    if (e.kind === "const" || (e.kind === "name" && e.name.startsWith("@"))) return e;
+    return select(inside, e, constant(0, U32));
+  }
+
+  size(d: Dim): Expr {
+    const known = constantOf(d);
+    if (known === 1) return u32(1);
+    return this.sizes.of(`d_${d.key}`, d);
+  }
+
+  // ---- memory -------------------------------------------------------------------------------------------------
+
+  #load(id: ValueId, index: readonly Expr[]): Expr {
+    const type = this.type(id);
+    const buffer = this.#buffers.get(id)!;
+    const strides = stridesOf(type);
+    const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
+    const others = index.filter((_, i) => i !== vectorAt);
+    if (this.#vector && index.some((e) => mentions(e, VECTOR))) {
+      const sideBySide =
+        vectorAt >= 0 &&
+        constantOf(strides[vectorAt]!) === 1 &&
+        !others.some((e) => mentions(e, VECTOR)) &&
+        strides.every((s, i) => i === vectorAt || isMultipleOf(s, 4) || constantOf(type.shape[i]!) === 1);
+      if (sideBySide) return this.#loadFour(buffer, type, index, strides, vectorAt);
+      const base = this.#vectorBase();
+      const lanes = [0, 1, 2, 3].map((lane) =>
+        this.#loadOne(
+          buffer,
+          type,
+          index.map((e) => substitute(e, VECTOR, add(base, u32(lane)))),
+          strides,
+        ),
+      );
+      return this.emitter.bind(buffer, vector(lanes));
+    }
+    return this.#loadOne(buffer, type, index, strides);
+  }
+
+  #loadFour(
+    buffer: string,
+    type: TensorType,
+    index: readonly Expr[],
+    strides: readonly Dim[],
+    vectorAt: number,
+  ): Expr {
+    this.wideSeen.add(buffer);
+    const rest = index.map((e, i) => (i === vectorAt ? u32(0) : e));
+    const quarter = strides.map((s, i) => (i === vectorAt ? dim(1) : (divideExact(s, dim(4)) ?? s)));
+    const start = this.space.address(`${buffer}_q`, rest, quarter);
+    const at = this.emitter.bind("i", add(start, this.#vector!.group));
+    const raw = load(buffer, at, kernelType(storedAs(type.dtype), 4));
+    return this.emitter.bind(buffer, fromStored(raw, type.dtype));
+  }
+
+  #loadOne(buffer: string, type: TensorType, index: readonly Expr[], strides: readonly Dim[]): Expr {
+    const at = this.emitter.bind("i", this.space.address(buffer, index, strides));
+    const scalar = storedAs(type.dtype);
+    const raw = this.#wide.has(buffer)
+      ? component(load(buffer, div(at, u32(4)), kernelType(scalar, 4)), mod(at, u32(4)))
+      : load(buffer, at, kernelType(scalar));
+    return this.emitter.bind(buffer, fromStored(raw, type.dtype));
+  }
+
+  /** Stores result `i` of the group at an index: four neighbours where the vector axis is open and among the indices. */
+  write(i: number, index: readonly Expr[], value: Expr): void {
+    const id = this.#region.results[i]!;
+    const type = this.type(id);
+    const buffer = this.#outputs[i]!;
+    const strides = stridesOf(type);
+    const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
+    const ready = this.finish(value);
+    if (vectorAt < 0) {
+      if (this.#wide.has(buffer)) throw new Bug(`${buffer} is written one by one and four at a time`);
+      this.emitter.store(buffer, this.space.address(buffer, index, strides), toStored(ready, type.dtype));
+      return;
+    }
+    if (
+      constantOf(strides[vectorAt]!) === 1 &&
+      strides.every((s, a) => a === vectorAt || isMultipleOf(s, 4) || constantOf(type.shape[a]!) === 1)
+    ) {
+      this.wideSeen.add(buffer);
+      const rest = index.map((e, a) => (a === vectorAt ? u32(0) : e));
+      const quarter = strides.map((s, a) => (a === vectorAt ? dim(1) : (divideExact(s, dim(4)) ?? s)));
+      const at = add(this.space.address(`${buffer}_q`, rest, quarter), this.#vector!.group);
+      this.emitter.store(buffer, at, toStored(splat(ready, 4), type.dtype));
+      return;
+    }
+    const base = this.#vectorBase();
+    const wide = this.emitter.bind("four", splat(ready, 4));
+    for (let lane = 0; lane < 4; lane++) {
+      const at = this.space.address(
+        buffer,
+        index.map((e, a) => (a === vectorAt ? add(base, u32(lane)) : e)),
+        strides,
+      );
+      this.emitter.store(buffer, at, toStored(component(wide, lane), type.dtype));
+    }
+  }
+
+  /**
+   * Is every value of the body of this very shape and order, or one per row at most? Then the axes of a sweep need not be told
+   * apart: one counter over all of them is an address.
+   */
+  onlyWholeReads(domain: TensorType): boolean {
+    const scalar = (t: TensorType) => t.shape.every((d) => constantOf(d) === 1);
+    const perRow = (t: TensorType) =>
+      t.shape.length === domain.shape.length &&
+      t.shape.every((d, i) => constantOf(d) === 1 || (i === 0 && sameDim(d, domain.shape[0]!)));
+    return (
+      this.#region.nodes.every(
+        (n) => n.op.traits.includes("elementwise") || n.op.lowering.kind === "reduce",
+      ) &&
+      this.#region.params.every(
+        ({ type: t }) => scalar(t) || perRow(t) || sameType({ ...t, dtype: domain.dtype }, domain),
+      )
+    );
+  }
+
+  /** Declarations, parameters first, results last; the widths are those found. */
+  buffers(): readonly BufferDecl[] {
+    const declare = (text: string, type: TensorType, access: BufferDecl["access"]): BufferDecl => ({
+      name: text,
+      type: kernelType(storedAs(type.dtype), this.wideSeen.has(text) ? 4 : 1),
+      access,
+    });
+    return [
+      ...this.#region.params.map((p) => declare(this.#buffers.get(p.id)!, p.type, "read")),
+      ...this.#region.results.map((id, i) => declare(this.#outputs[i]!, this.type(id), "write")),
+    ];
+  }
+}
+
+function hasPlaceholder(e: Expr): boolean {
+  if (e.kind === "name") return e.name.startsWith("@");
+  switch (e.kind) {
+    case "binary":
+      return hasPlaceholder(e.a) || hasPlaceholder(e.b);
+    case "unary":
+    case "cast":
+      return hasPlaceholder(e.a);
+    case "fma":
+      return [e.a, e.b, e.c].some(hasPlaceholder);
+    case "select":
+      return [e.condition, e.yes, e.no].some(hasPlaceholder);
+    case "vector":
+      return e.parts.some(hasPlaceholder);
+    case "component":
+      return hasPlaceholder(e.a) || hasPlaceholder(e.index);
+    default:
+      return false;
+  }
+}
+
+/** bool is stored as u32. */
+export function storedAs(dtype: DType): Scalar {
+  return dtype === "bool" ? "u32" : dtype;
+}
+
+/** Arithmetic on f16 is in f32: loads widen. */
+function fromStored(raw: Expr, dtype: DType): Expr {
+  if (dtype === "bool") return ne(raw, splat(u32(0), raw.type.width as Width));
+  return dtype === "f16" ? cast(raw, "f32") : raw;
+}
+
+function toStored(value: Expr, dtype: DType): Expr {
+  if (dtype === "bool") return select(value, u32(1), u32(0));
+  const scalar = storedAs(dtype);
+  return value.type.scalar === scalar ? value : cast(value, scalar);
+}
+
+/** The type arithmetic is done in. */
+export function computedIn(dtype: DType): KernelType {
+  return dtype === "bool" ? BOOL : dtype === "f16" ? F32 : kernelType(dtype);
+}

@@ -1,0 +1,68 @@
+// What every kernel builder returns, and what they share: workgroup grids folded under the per-dimension limit, and the second try
+// with the load widths that the first one found.
+
+import { ceilDiv, dim, minDim, type Dim } from "../ir/dim.ts";
+import { add, builtin, mul, u32 } from "../ir/expr.ts";
+import type { Region } from "../ir/graph.ts";
+import type { Expr, Kernel } from "../ir/kernel.ts";
+import { GroupCode } from "./group.ts";
+import type { Bounds } from "./sizes.ts";
+
+export interface GroupKernel {
+  /** Without name and locations, which the caller knows. */
+  readonly kernel: Kernel;
+  /** One per kernel parameter. */
+  readonly params: readonly Dim[];
+  readonly grid: readonly [Dim, Dim, Dim];
+  /** How it runs, for the reader: `contraction, subgroup 16x8, K by 4`. */
+  readonly schedule: string;
+}
+
+export interface KernelShape {
+  readonly workgroupSize: readonly [number, number, number];
+  readonly subgroupSize: number;
+  readonly grid: readonly [Dim, Dim, Dim];
+  readonly schedule: string;
+}
+
+/** Widths of loads are known only when the body has been written once, so it is written twice. */
+export function buildKernel(
+  region: Region,
+  bounds: Bounds,
+  write: (code: GroupCode) => KernelShape,
+): GroupKernel {
+  const first = new GroupCode(region, bounds);
+  write(first);
+  const code = new GroupCode(region, bounds, first.wideSeen);
+  const shape = write(code);
+  const body = code.emitter.finish();
+  return {
+    kernel: {
+      name: "",
+      params: code.sizes.declarations,
+      buffers: code.buffers(),
+      shared: code.emitter.shared,
+      workgroupSize: shape.workgroupSize,
+      subgroupSize: shape.subgroupSize,
+      body,
+      notes: [shape.schedule],
+      locations: [],
+    },
+    params: code.sizes.values,
+    grid: shape.grid,
+    schedule: shape.schedule,
+  };
+}
+
+/** Workgroups in y before z is used; below the limit of 65,535 and a power of two. */
+const FOLD = 32768;
+
+/** A count of workgroups over y and z. */
+export function foldedGrid(count: Dim): readonly [Dim, Dim] {
+  return [minDim(count, dim(FOLD)), ceilDiv(count, dim(FOLD))];
+}
+
+/** Which of them this is; may run past the count in the last z. */
+export function foldedIndex(code: GroupCode): Expr {
+  return code.emitter.bind("row", add(mul(builtin("workgroup_z"), u32(FOLD)), builtin("workgroup_y")));
+}

@@ -1,0 +1,295 @@
+// From a grouped graph to a plan: one kernel for each kind of group, one dispatch for each group, constants for what the prepare program
+// makes. Knows how groups become kernels; knows no op by name and no GPU API.
+
+import { Bug } from "../support/bug.ts";
+import { addDim, constantOf, dim, evaluateDim, mulDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
+import { preparedValues, typesOf, type Graph, type Module, type Node, type ValueId } from "../ir/graph.ts";
+import { printKernel } from "../ir/kernel-print.ts";
+import { verifyKernel } from "../ir/kernel-verify.ts";
+import type { Kernel } from "../ir/kernel.ts";
+import {
+  planFormat,
+  planVersion,
+  type Plan,
+  type PlanConstant,
+  type PlanDispatch,
+  type PlanEntry,
+  type PlanKernel,
+  type PlanTensor,
+} from "../ir/plan.ts";
+import type { Target } from "../ir/target.ts";
+import { byteSizeOf, elementsOf, type TensorType } from "../ir/types.ts";
+import { contractionKernel } from "./contraction-kernel.ts";
+import { elementKernel } from "./element-kernel.ts";
+import type { GroupKernel } from "./kernel-of.ts";
+import { reductionKernel } from "./reduction-kernel.ts";
+import type { Bounds } from "./sizes.ts";
+import { bindingLayout } from "./wgsl/bindings.ts";
+import { printWgsl } from "./wgsl/print.ts";
+
+export interface LowerOptions {
+  readonly target: Target;
+  readonly compiler: string;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** A value that the prepare program makes, and where it goes. */
+export interface PreparedConstant {
+  readonly constant: PlanConstant;
+  readonly graph: Graph;
+  readonly value: ValueId;
+  readonly type: TensorType;
+}
+
+export interface Lowered {
+  readonly plan: Plan;
+  /** Same order as `plan.kernels`. */
+  readonly kernels: readonly Kernel[];
+  readonly prepared: readonly PreparedConstant[];
+}
+
+const ALIGNMENT = 256;
+
+export function lowerModule(module: Module, options: LowerOptions): Lowered {
+  const kernels = new KernelTable(options.target);
+  const constants = new ConstantTable(module.graphs.length > 1);
+  const entries = module.graphs.map((g) => lowerGraph(g, kernels, constants, options.target));
+  const plan: Plan = {
+    format: planFormat,
+    version: planVersion,
+    compiler: options.compiler,
+    model: module.name,
+    settings: options.settings ?? {},
+    target: options.target,
+    constants: constants.prepared.map((p) => p.constant),
+    kernels: kernels.planned,
+    entries,
+  };
+  return { plan, kernels: kernels.kernels, prepared: constants.prepared };
+}
+
+// ---- kernels --------------------------------------------------------------------------------------------------------
+
+/** Kernels by their text: equal groups of other layers share one. */
+class KernelTable {
+  readonly kernels: Kernel[] = [];
+  readonly planned: PlanKernel[] = [];
+  readonly #byText = new Map<string, number>();
+  readonly #names = new Map<string, number>();
+  readonly #target: Target;
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  /** `arena` says which buffers are slices of the arena. */
+  add(made: Kernel, name: string, node: Node, arena: readonly boolean[]): number {
+    const text = `${printKernel({ ...made, name: "k", notes: [], locations: [] })} ${arena.join()}`;
+    const known = this.#byText.get(text);
+    if (known !== undefined) return known;
+    const seen = this.#names.get(name) ?? 0;
+    this.#names.set(name, seen + 1);
+    const kernel: Kernel = {
+      ...made,
+      name: seen === 0 ? name : `${name}_${seen + 1}`,
+      locations: node.spans,
+    };
+    const problems = verifyKernel(kernel);
+    if (problems.length > 0)
+      throw new Bug(`kernel ${kernel.name} does not verify: ${problems[0]}`, { kernel: printKernel(kernel) });
+    const index = this.kernels.length;
+    this.#byText.set(text, index);
+    this.kernels.push(kernel);
+    this.planned.push(this.#plan(kernel, arena));
+    return index;
+  }
+
+  #plan(kernel: Kernel, arena: readonly boolean[]): PlanKernel {
+    const layout = bindingLayout(kernel);
+    const shared = kernel.buffers.filter((_, i) => arena[i]).map((b) => b.name);
+    const features: PlanKernel["features"][number][] = [];
+    if (kernel.subgroupSize > 0) features.push("subgroups");
+    if (this.#target.features.includes("shader-f16") && kernel.buffers.some((b) => b.type.scalar === "f16"))
+      features.push("shader-f16");
+    return {
+      name: kernel.name,
+      wgsl: printWgsl(kernel, { buffersReadWrite: shared }),
+      workgroupSize: kernel.workgroupSize,
+      features,
+      ...(layout.params !== undefined && { uniform: { binding: layout.params, bytes: layout.uniformBytes } }),
+      ...(layout.extents !== undefined && { extents: layout.extents }),
+      params: kernel.params.map((p) => ({
+        name: p.name,
+        offset: layout.uniformOffsets[p.name] ?? 0,
+        scalar: p.type.scalar === "f32" ? "f32" : "u32",
+      })),
+      buffers: kernel.buffers.map((b, i) => ({
+        name: b.name,
+        binding: layout.buffers[b.name]!,
+        access: b.access,
+        arena: arena[i]!,
+      })),
+    };
+  }
+}
+
+function kernelOf(node: Node, target: Target, bounds: Bounds): GroupKernel {
+  if (!node.body) throw new Bug(`${node.op.name} was not grouped`);
+  switch (node.attrs["kind"]) {
+    case "contraction":
+      return contractionKernel(node.body, target, bounds);
+    case "reduction":
+      return reductionKernel(node.body, target, bounds);
+    case "element":
+      return elementKernel(node.body, bounds);
+    default:
+      throw new Bug(`no generator for groups of kind ${String(node.attrs["kind"])}`);
+  }
+}
+
+// ---- constants ------------------------------------------------------------------------------------------------------
+
+/** Prepared values that something on the device reads; weights are shared between entry points by key. */
+class ConstantTable {
+  readonly prepared: PreparedConstant[] = [];
+  readonly #ids = new Map<string, string>();
+  readonly #several: boolean;
+  #offset = 0;
+
+  constructor(several: boolean) {
+    this.#several = several;
+  }
+
+  add(graph: Graph, value: ValueId, type: TensorType): string {
+    const order = type.order ? `{${type.order.join(", ")}}` : "";
+    const key = value.startsWith("$") || !this.#several ? `${value}${order}` : `${graph.name}/${value}`;
+    const known = this.#ids.get(key);
+    if (known) return known;
+    this.#ids.set(key, key);
+    const shape = type.shape.map((d) => {
+      const size = constantOf(d);
+      if (size === undefined) throw new Bug(`prepared value ${value} has a free dimension ${showDim(d)}`);
+      return size;
+    });
+    const bytes = Math.ceil(evaluateDim(byteSizeOf(type), {}) / 4) * 4;
+    const constant: PlanConstant = {
+      ...planTensor(key, type),
+      shape: shape.map(String),
+      keys: weightKeys(graph, value),
+      offset: this.#offset,
+      bytes,
+    };
+    this.#offset += Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+    this.prepared.push({ constant, graph, value, type });
+    return key;
+  }
+}
+
+/** Checkpoint keys a prepared value is made from. */
+function weightKeys(graph: Graph, value: ValueId): readonly string[] {
+  const producers = new Map(graph.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const)));
+  const weights = new Map(graph.weights.map((w) => [w.id, w.key]));
+  const keys = new Set<string>();
+  const seen = new Set<ValueId>();
+  const stack = [value];
+  while (stack.length > 0) {
+    const id = stack.pop()!;
+    if (seen.has(id)) continue;
+    seen.add(id);
+    const key = weights.get(id);
+    if (key !== undefined) keys.add(key);
+    stack.push(...(producers.get(id)?.inputs ?? []).filter((x) => x !== ""));
+  }
+  return [...keys].sort();
+}
+
+function planTensor(id: string, type: TensorType): PlanTensor {
+  return {
+    id,
+    dtype: type.dtype,
+    shape: type.shape.map(showDim),
+    axes: type.axes,
+    ...(type.order && { order: type.order }),
+  };
+}
+
+// ---- one entry point ------------------------------------------------------------------------------------------------
+
+function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable, target: Target): PlanEntry {
+  const prepared = preparedValues(graph);
+  const types = typesOf(graph);
+  const bounds: Record<string, Dim> = {};
+  for (const s of graph.symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
+  const values: PlanTensor[] = [];
+  const inArena = new Set<ValueId>();
+  const place = (id: ValueId): string => (prepared.has(id) ? constants.add(graph, id, types.get(id)!) : id);
+
+  const dispatches: PlanDispatch[] = [];
+  for (const node of graph.nodes) {
+    if (node.results.every((r) => prepared.has(r.id))) continue;
+    const made = kernelOf(node, target, bounds);
+    for (const r of node.results) {
+      values.push(planTensor(r.id, r.type));
+      inArena.add(r.id);
+    }
+    const bound = [...node.inputs, ...node.results.map((r) => r.id)];
+    const kernel = kernels.add(
+      made.kernel,
+      String(node.attrs["name"]),
+      node,
+      bound.map((id) => inArena.has(id)),
+    );
+    dispatches.push({
+      kernel,
+      buffers: bound.map(place),
+      params: made.params.map(showDim),
+      grid: made.grid.map((d) => showDim(substituteDim(d, bounds))) as unknown as PlanDispatch["grid"],
+      locations: node.spans,
+      nodes: node.results.map((r) => r.id),
+      schedule: made.schedule,
+      flops: showDim(flopsOf(node)),
+      bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
+    });
+  }
+  let slot = 0;
+  return {
+    name: graph.name,
+    symbols: graph.symbols.map((s) =>
+      s.kind === "bound" ? s : { kind: "bounded", name: s.name, bound: showDim(s.bound), slot: slot++ },
+    ),
+    inputs: graph.inputs.map((i) => ({
+      ...planTensor(i.id, i.type),
+      name: i.name,
+      ...(i.preprocess && { preprocess: i.preprocess }),
+    })),
+    outputs: graph.outputs.map((o) => {
+      const id = place(o.value);
+      return { name: o.name, value: id, tensor: planTensor(id, types.get(o.value)!) };
+    }),
+    states: graph.states.map((s) => ({
+      ...planTensor(s.id, s.type),
+      name: s.name,
+      next: place(s.next),
+      initial: s.initial,
+    })),
+    values,
+    dispatches,
+  };
+}
+
+/** Two for each multiply-add, one for each element of anything else. */
+function flopsOf(node: Node): Dim {
+  const body = node.body!;
+  const types = new Map(body.params.map((p) => [p.id, p.type]));
+  for (const n of body.nodes) for (const r of n.results) types.set(r.id, r.type);
+  return body.nodes
+    .map((n) => {
+      const result = n.results[0]!.type;
+      const inputs = n.inputs.map((x) => (x === "" ? undefined : types.get(x)));
+      const macs = n.op.macs?.(inputs, n.attrs, result);
+      if (macs) return mulDim(macs, dim(2));
+      if (n.op.traits.includes("movement")) return dim(0);
+      return elementsOf(n.op.lowering.kind === "reduce" ? inputs[0]! : result);
+    })
+    .reduce(addDim, dim(0));
+}

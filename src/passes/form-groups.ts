@@ -1,0 +1,444 @@
+// Forms kernels: every node that runs on the device goes into a group, and one group is one dispatch.
+//
+//   contraction  a matrix product or convolution, elementwise work on its operands, and all elementwise work behind it
+//   reduction    reductions over the same axes of one shape (LayerNorm's two, softmax's two), with the elementwise work between and around
+//   element      anything else: chains of elementwise nodes, windows and movements
+//
+// Invariant: merging never makes a cycle. A producer is absorbed only if all its readers are in one group; a consumer only if none of
+// its other inputs depends on the group.
+
+import { constantOf, productDim } from "../ir/dim.ts";
+import {
+  preparedValues,
+  unionSpans,
+  type Graph,
+  type Node,
+  type Region,
+  type Value,
+  type ValueId,
+} from "../ir/graph.ts";
+import type { Refusal } from "../ir/rewrite-types.ts";
+import { sameShape, type TensorType } from "../ir/types.ts";
+import type { Pass, PassContext, PassResult } from "./pass.ts";
+
+export const formGroups: Pass = {
+  name: "form-groups",
+  doc: "Put what can share a dispatch into one group.",
+  level: 0,
+  numerics: "exact",
+  needs: ["primitive"],
+  gives: ["grouped"],
+  run: (graph, c) => new Grouper(graph, c).run(),
+};
+
+type Kind = "contraction" | "reduction" | "element";
+
+interface Group {
+  readonly kind: Kind;
+  readonly members: Set<number>;
+}
+
+/** Rows longer than this are too much work for one workgroup to also write: statistics only. */
+const LONG_ROW = 8192;
+
+/** Worth computing again for every tile of columns that reads it. */
+const cheap: ReadonlySet<string> = new Set(["add", "sub", "mul", "neg", "relu", "square", "cast", "copy"]);
+
+class Grouper {
+  readonly #graph: Graph;
+  readonly #limit: number;
+  readonly #lookup: PassContext["lookup"];
+  readonly #nodes: Node[];
+  readonly #prepared: ReadonlySet<ValueId>;
+  readonly #types = new Map<ValueId, TensorType>();
+  readonly #producer = new Map<ValueId, number>();
+  readonly #readers = new Map<ValueId, number[]>();
+  readonly #kept = new Set<ValueId>();
+  readonly #groupOf = new Map<number, Group>();
+  readonly #refusals: Refusal[] = [];
+  #nextId: number;
+
+  constructor(graph: Graph, c: PassContext) {
+    this.#graph = graph;
+    this.#limit = c.target.limits.maxStorageBuffersPerShaderStage;
+    this.#lookup = c.lookup;
+    this.#nodes = [...graph.nodes];
+    this.#prepared = preparedValues(graph);
+    this.#nextId = graph.nextId;
+    for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) this.#types.set(x.id, x.type);
+    this.#nodes.forEach((_, i) => this.#index(i));
+    for (const o of graph.outputs) this.#kept.add(o.value);
+    for (const s of graph.states) this.#kept.add(s.next);
+    for (const g of graph.guards) this.#kept.add(g.condition);
+  }
+
+  #index(i: number): void {
+    const n = this.#nodes[i]!;
+    for (const r of n.results) {
+      this.#types.set(r.id, r.type);
+      this.#producer.set(r.id, i);
+    }
+    for (const x of new Set(n.inputs)) {
+      const list = this.#readers.get(x);
+      if (list) list.push(i);
+      else this.#readers.set(x, [i]);
+    }
+  }
+
+  #runs(i: number): boolean {
+    return !this.#nodes[i]!.results.every((r) => this.#prepared.has(r.id));
+  }
+
+  run(): PassResult {
+    const count = this.#nodes.length;
+    for (let i = 0; i < count; i++)
+      if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "contraction") this.#growEpilogue(i);
+    for (let i = 0; i < count; i++)
+      if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "reduce" && !this.#groupOf.has(i))
+        this.#growReduction(i);
+    for (let i = this.#nodes.length - 1; i >= 0; i--)
+      if (this.#runs(i) && !this.#groupOf.has(i)) this.#absorb(i);
+    return { graph: this.#build(), events: [], refusals: this.#refusals };
+  }
+
+  // ---- growing ----------------------------------------------------------------------------------------------------
+
+  #shape(id: ValueId): TensorType {
+    return this.#types.get(id)!;
+  }
+
+  #isElementwise(n: Node): boolean {
+    return n.op.lowering.kind === "element" && n.op.traits.includes("elementwise");
+  }
+
+  /** The only reader of a value that nothing else keeps. */
+  #soleReader(id: ValueId): number | undefined {
+    const readers = this.#readers.get(id) ?? [];
+    return readers.length === 1 && !this.#kept.has(id) ? readers[0] : undefined;
+  }
+
+  /** Storage buffers a group would bind, with one more node in it. */
+  #bindings(members: ReadonlySet<number>): number {
+    const bound = new Set<ValueId>();
+    for (const i of members) {
+      for (const x of this.#nodes[i]!.inputs)
+        if (x !== "" && !members.has(this.#producer.get(x) ?? -1)) bound.add(x);
+      for (const r of this.#nodes[i]!.results) if (this.#leaves(r.id, members)) bound.add(r.id);
+    }
+    return bound.size;
+  }
+
+  #leaves(id: ValueId, members: ReadonlySet<number>): boolean {
+    return this.#kept.has(id) || (this.#readers.get(id) ?? []).some((i) => !members.has(i));
+  }
+
+  #fits(group: Group, add: number, at: number): boolean {
+    const n = this.#bindings(new Set([...group.members, add]));
+    if (n <= this.#limit) return true;
+    this.#refuse(at, `the kernel would bind ${n} buffers, the target allows ${this.#limit}`);
+    return false;
+  }
+
+  #refuse(i: number, reason: string): void {
+    const n = this.#nodes[i]!;
+    this.#refusals.push({ rule: "form-groups", reason, node: n.results[0]!.id, spans: n.spans });
+  }
+
+  #growEpilogue(start: number): void {
+    const group: Group = { kind: "contraction", members: new Set([start]) };
+    this.#groupOf.set(start, group);
+    let last = start;
+    for (;;) {
+      const value = this.#nodes[last]!.results[0]!;
+      const next = this.#soleReader(value.id);
+      if (next === undefined || this.#groupOf.has(next)) return;
+      const n = this.#nodes[next]!;
+      if (!this.#isElementwise(n) || !sameShape(n.results[0]!.type.shape, value.type.shape)) return;
+      if (!this.#fits(group, next, next)) return;
+      group.members.add(next);
+      this.#groupOf.set(next, group);
+      last = next;
+    }
+  }
+
+  #growReduction(start: number): void {
+    const seed = this.#nodes[start]!;
+    const domain = this.#shape(seed.inputs[0]!);
+    const axes = reducedAxes(seed, domain);
+    const members = new Set([start]);
+    const queue = [start];
+    const seen = new Set(queue);
+    while (queue.length > 0) {
+      const from = queue.shift()!;
+      const readers = this.#nodes
+        [from]!.results.flatMap((r) => this.#readers.get(r.id) ?? [])
+        .sort((a, b) => a - b);
+      for (const i of readers) {
+        if (seen.has(i) || this.#groupOf.has(i) || !this.#runs(i)) continue;
+        const n = this.#nodes[i]!;
+        const sameReduction =
+          n.op.lowering.kind === "reduce" &&
+          sameShape(this.#shape(n.inputs[0]!).shape, domain.shape) &&
+          reducedAxes(n, domain).join() === axes.join();
+        const type = n.results[0]!.type;
+        const elementwise =
+          this.#isElementwise(n) && (sameShape(type.shape, domain.shape) || isReduced(type, domain, axes));
+        if (!sameReduction && !elementwise) continue;
+        if (n.inputs.some((x) => this.#dependsOn(x, members, start))) continue;
+        if (!this.#fits({ kind: "reduction", members }, i, i)) continue;
+        seen.add(i);
+        members.add(i);
+        queue.push(i);
+      }
+    }
+    const row = constantOf(productDim(axes.map((a) => domain.shape[a]!)));
+    const long = row === undefined || row > LONG_ROW;
+    this.#dropWhole(members, domain, long);
+    const group: Group = { kind: "reduction", members };
+    for (const i of members) this.#groupOf.set(i, group);
+  }
+
+  /**
+   * Does a value from outside the group depend on it by another way? Walks back, no further than the group's first node: what stands
+   * before it cannot.
+   */
+  #dependsOn(id: ValueId, members: ReadonlySet<number>, first: number): boolean {
+    const at = this.#producer.get(id);
+    if (at === undefined || members.has(at)) return false;
+    const stack = [at];
+    const seen = new Set<number>(stack);
+    while (stack.length > 0) {
+      const i = stack.pop()!;
+      if (i < first) continue;
+      for (const x of this.#nodes[i]!.inputs) {
+        const p = this.#producer.get(x);
+        if (p === undefined || seen.has(p)) continue;
+        if (members.has(p)) return true;
+        seen.add(p);
+        stack.push(p);
+      }
+    }
+    return false;
+  }
+
+  /**
+   * Long rows keep only what their reductions need; the elementwise work behind them runs in a kernel of its own, on all cores. A value
+   * that both need (x - mean) is computed again there: it costs less than a trip through memory.
+   */
+  #dropWhole(members: Set<number>, domain: TensorType, long: boolean): void {
+    if (!long) return;
+    const needed = new Set<number>();
+    const mark = (i: number): void => {
+      if (needed.has(i) || !members.has(i)) return;
+      needed.add(i);
+      for (const x of this.#nodes[i]!.inputs) {
+        const p = this.#producer.get(x);
+        if (p !== undefined) mark(p);
+      }
+    };
+    for (const i of members)
+      if (
+        this.#nodes[i]!.op.lowering.kind === "reduce" ||
+        !sameShape(this.#nodes[i]!.results[0]!.type.shape, domain.shape)
+      )
+        mark(i);
+    for (const i of [...members]) if (!needed.has(i)) members.delete(i);
+    for (const i of [...members].sort((a, b) => b - a)) {
+      const n = this.#nodes[i]!;
+      const value = n.results[0]!;
+      if (!this.#isElementwise(n) || !sameShape(value.type.shape, domain.shape)) continue;
+      const outside = (this.#readers.get(value.id) ?? []).filter((r) => !members.has(r));
+      if (outside.length > 0 && !this.#kept.has(value.id)) this.#recompute(n, value, outside);
+    }
+  }
+
+  /** A copy of the node for its readers outside. */
+  #recompute(n: Node, value: Value, outside: readonly number[]): void {
+    const twin: Value = { id: `%${this.#nextId++}`, type: value.type };
+    this.#nodes.push({ ...n, results: [twin] });
+    for (const r of outside) {
+      const reader = this.#nodes[r]!;
+      this.#nodes[r] = { ...reader, inputs: reader.inputs.map((x) => (x === value.id ? twin.id : x)) };
+    }
+    this.#readers.set(
+      value.id,
+      (this.#readers.get(value.id) ?? []).filter((r) => !outside.includes(r)),
+    );
+    this.#index(this.#nodes.length - 1);
+    this.#readers.set(twin.id, [...outside]);
+  }
+
+  /** An element node joins the one group that reads it, or starts its own. */
+  #absorb(i: number): void {
+    const n = this.#nodes[i]!;
+    if (n.op.lowering.kind !== "element") throw new Error(`${n.op.name} cannot be lowered`);
+    const group = this.#onlyReaderGroup(n);
+    if (group && this.#mayInline(n, group) && this.#fits(group, i, i)) {
+      group.members.add(i);
+      this.#groupOf.set(i, group);
+      return;
+    }
+    this.#groupOf.set(i, { kind: "element", members: new Set([i]) });
+  }
+
+  #onlyReaderGroup(n: Node): Group | undefined {
+    if (n.results.some((r) => this.#kept.has(r.id))) return undefined;
+    const readers = n.results.flatMap((r) => this.#readers.get(r.id) ?? []);
+    const groups = new Set(readers.map((r) => this.#groupOf.get(r)));
+    return groups.size === 1 ? [...groups][0] : undefined;
+  }
+
+  #mayInline(n: Node, group: Group): boolean {
+    const id = n.results[0]!.id;
+    const movement = n.op.traits.includes("movement");
+    for (const r of this.#readers.get(id) ?? []) {
+      const reader = this.#nodes[r]!;
+      const kind = reader.op.lowering.kind;
+      if (kind === "contraction") {
+        // Read once for every tile of columns: only what is cheap to do again.
+        if (!(this.#isElementwise(n) && cheap.has(n.op.name)) && !movement) return false;
+      } else if (kind === "reduce") {
+        if (!this.#isElementwise(n) && !movement) return false;
+      } else if (!this.#isElementwise(reader) && !reader.op.traits.includes("movement") && !movement) {
+        // A window reads each element many times.
+        return false;
+      }
+    }
+    // A reduction sweeps its row more than once, a contraction's epilogue reads one element once.
+    return group.kind === "element" || this.#isElementwise(n) || movement;
+  }
+
+  // ---- the new graph ----------------------------------------------------------------------------------------------
+
+  #build(): Graph {
+    const out: Node[] = [];
+    const done = new Set<Group | number>();
+    const unit = (i: number): Group | number => this.#groupOf.get(i) ?? i;
+    // Post-order over units, by an explicit stack: graphs are deep.
+    const emit = (start: number): void => {
+      const stack: { unit: Group | number; inputs: number[] }[] = [];
+      const open = new Set<Group | number>();
+      const push = (i: number): void => {
+        const u = unit(i);
+        if (done.has(u) || open.has(u)) return;
+        open.add(u);
+        stack.push({ unit: u, inputs: this.#unitInputs(u) });
+      };
+      push(start);
+      while (stack.length > 0) {
+        const top = stack[stack.length - 1]!;
+        const next = top.inputs.shift();
+        if (next !== undefined) push(next);
+        else {
+          stack.pop();
+          done.add(top.unit);
+          out.push(typeof top.unit === "number" ? this.#nodes[top.unit]! : this.#groupNode(top.unit));
+        }
+      }
+    };
+    this.#nodes.forEach((_, i) => emit(i));
+    return { ...this.#graph, nodes: out, nextId: this.#nextId };
+  }
+
+  #unitInputs(u: Group | number): number[] {
+    const members = typeof u === "number" ? [u] : [...u.members];
+    const inputs = new Set<number>();
+    for (const i of members)
+      for (const x of this.#nodes[i]!.inputs) {
+        const p = this.#producer.get(x);
+        if (p !== undefined && !members.includes(p)) inputs.add(p);
+      }
+    return [...inputs].sort((a, b) => a - b);
+  }
+
+  #groupNode(group: Group): Node {
+    const members = this.#ordered(group.members).map((i) => this.#nodes[i]!);
+    const inside = new Map<ValueId, ValueId>();
+    const params: Value[] = [];
+    const inputs: ValueId[] = [];
+    const body: Node[] = [];
+    const fresh = () => `%${this.#nextId++}`;
+    for (const n of members)
+      for (const x of n.inputs)
+        if (x !== "" && !inside.has(x) && !members.some((m) => m.results.some((r) => r.id === x))) {
+          const id = fresh();
+          inside.set(x, id);
+          inputs.push(x);
+          params.push({ id, type: this.#types.get(x)! });
+        }
+    for (const n of members) {
+      const results = n.results.map((r) => {
+        const id = fresh();
+        inside.set(r.id, id);
+        return { id, type: r.type };
+      });
+      body.push({ ...n, inputs: n.inputs.map((x) => (x === "" ? "" : inside.get(x)!)), results });
+    }
+    const leaving = members.flatMap((n) => n.results).filter((r) => this.#leaves(r.id, group.members));
+    const region: Region = { params, nodes: body, results: leaving.map((r) => inside.get(r.id)!) };
+    return {
+      op: this.#lookup("group")!,
+      inputs,
+      attrs: { kind: group.kind, name: groupName(members, group.kind) },
+      results: leaving,
+      spans: unionSpans(...members.map((n) => n.spans)),
+      scope: commonScope(members.map((n) => n.scope)),
+      annotations: members.flatMap((n) => n.annotations),
+      body: region,
+    };
+  }
+
+  /** Members in topological order; recomputed twins stand at the end of the list of nodes. */
+  #ordered(members: ReadonlySet<number>): number[] {
+    const out: number[] = [];
+    const seen = new Set<number>();
+    const visit = (i: number): void => {
+      if (seen.has(i) || !members.has(i)) return;
+      seen.add(i);
+      for (const x of this.#nodes[i]!.inputs) {
+        const p = this.#producer.get(x);
+        if (p !== undefined) visit(p);
+      }
+      out.push(i);
+    };
+    for (const i of [...members].sort((a, b) => a - b)) visit(i);
+    return out;
+  }
+}
+
+function reducedAxes(n: Node, type: TensorType): readonly number[] {
+  return n.op.lowering.kind === "reduce" ? n.op.lowering.axes(type, n.attrs) : [];
+}
+
+/** The domain's shape with the reduced axes gone, or of size one. */
+function isReduced(type: TensorType, domain: TensorType, axes: readonly number[]): boolean {
+  if (type.shape.length === domain.shape.length)
+    return type.shape.every((d, i) =>
+      axes.includes(i) ? constantOf(d) === 1 : d.key === domain.shape[i]!.key,
+    );
+  const kept = domain.shape.filter((_, i) => !axes.includes(i));
+  return sameShape(type.shape, kept);
+}
+
+/** `conv2d_gelu`: what the kernel is about, then what was fused; movements and copies go unnamed. */
+function groupName(members: readonly Node[], kind: Kind): string {
+  const main = members.find((n) => n.op.lowering.kind === "contraction")?.op.name;
+  const rest = members
+    .filter((n) => !n.op.traits.includes("movement") && n.op.name !== main)
+    .map((n) => n.op.name);
+  const names = [...new Set(main ? [main, ...rest] : rest)];
+  if (names.length === 0) return members[0]?.op.name ?? kind;
+  return names.length > 4 ? `${names.slice(0, 3).join("_")}_and_${names.length - 3}` : names.join("_");
+}
+
+function commonScope(scopes: readonly string[]): string {
+  const parts = scopes.map((s) => s.split("."));
+  const first = parts[0] ?? [];
+  let length = first.length;
+  for (const p of parts) {
+    let i = 0;
+    while (i < length && p[i] === first[i]) i++;
+    length = i;
+  }
+  return first.slice(0, length).join(".");
+}
