@@ -1,7 +1,7 @@
 // Symbolic dimensions: integer polynomials over named symbols and floor quotients, in a normal form, so that two dimensions are
 // equal exactly when their text is equal. Knows nothing of tensors.
 //
-//   H/4 * W/4      floor((H - 1)/2) + 1      4*dim      B*T
+//   4*dim      B*T + 1      floor((H + 1)/2)      min(T, 8)
 //
 // Three kinds of symbol share this form; what a name stands for is declared by the graph (`Symbol` in graph.ts).
 
@@ -106,49 +106,81 @@ export function productDim(dims: readonly Dim[]): Dim {
   return dims.reduce(mulDim, dim(1));
 }
 
-/** a / b where that is provably exact for every value of the symbols; undefined otherwise. */
+/** a / b where that is provably exact for every value of the symbols (b not zero); undefined otherwise. */
 export function divideExact(a: Dim, b: Dim): Dim | undefined {
-  if (sameDim(a, b)) return dim(1);
-  if (b.terms.length !== 1) return undefined;
-  const by = b.terms[0]!;
+  const by = b.terms[0];
+  if (!by) return undefined;
+  // Long division of polynomials; terms are in graded lexicographic order, so the leading term shrinks with every step.
   const out: Term[] = [];
-  for (const t of a.terms) {
-    if (t.coefficient % by.coefficient !== 0) return undefined;
-    const atoms = [...t.atoms];
-    for (const need of by.atoms) {
-      const at = atoms.findIndex((x) => x.key === need.key);
-      if (at < 0) return undefined;
-      atoms.splice(at, 1);
-    }
-    out.push({ coefficient: t.coefficient / by.coefficient, atoms });
+  let rest = a;
+  while (rest.terms.length > 0) {
+    const quotient = divideTerm(rest.terms[0]!, by);
+    if (!quotient) return undefined;
+    out.push(quotient);
+    rest = subDim(rest, mulDim(fromTerms([quotient]), b));
   }
   return fromTerms(out);
 }
 
-/** floor(a / b) for b > 0; what divides exactly is taken out of the quotient. */
+function divideTerm(a: Term, b: Term): Term | undefined {
+  if (a.coefficient % b.coefficient !== 0) return undefined;
+  const atoms = [...a.atoms];
+  for (const need of b.atoms) {
+    const at = atoms.findIndex((x) => x.key === need.key);
+    if (at < 0) return undefined;
+    atoms.splice(at, 1);
+  }
+  return { coefficient: a.coefficient / b.coefficient, atoms };
+}
+
+/** floor(a / b) for b > 0; what divides exactly is taken out of the quotient, and nested quotients become one. */
 export function floorDiv(a: Dim, b: Dim): Dim {
   const exact = divideExact(a, b);
   if (exact) return exact;
-  const x = constantOf(a);
   const y = constantOf(b);
-  if (x !== undefined && y !== undefined && y !== 0) return dim(Math.floor(x / y));
-  if (y !== undefined && y > 0) {
-    const whole: Term[] = [];
-    const rest: Term[] = [];
-    for (const t of a.terms) {
-      const q = Math.floor(t.coefficient / y);
-      const r = t.coefficient - q * y;
-      if (q !== 0) whole.push({ coefficient: q, atoms: t.atoms });
-      if (r !== 0) rest.push({ coefficient: r, atoms: t.atoms });
-    }
-    const remainder = fromTerms(rest);
-    if (whole.length > 0) {
-      const left = constantOf(remainder);
-      const tail = left !== undefined ? dim(Math.floor(left / y)) : floorAtom(remainder, b);
-      return addDim(fromTerms(whole), tail);
-    }
+  if (y === undefined || y === 0) return floorAtom(a, b);
+  if (y < 0) return floorDiv(negDim(a), negDim(b));
+  const whole: Term[] = [];
+  const rest: Term[] = [];
+  for (const t of a.terms) {
+    const q = Math.floor(t.coefficient / y);
+    const r = t.coefficient - q * y;
+    if (q !== 0) whole.push({ coefficient: q, atoms: t.atoms });
+    if (r !== 0) rest.push({ coefficient: r, atoms: t.atoms });
   }
-  return floorAtom(a, b);
+  return addDim(fromTerms(whole), smallQuotient(fromTerms(rest), y));
+}
+
+/** floor(a / y) where every coefficient of a lies in [0, y). */
+function smallQuotient(a: Dim, y: number): Dim {
+  if (constantOf(a) !== undefined) return dim(0);
+  // floor((g n + r) / (g m)) = floor((n + floor(r / g)) / m), where g divides every coefficient but the constant's.
+  let g = y;
+  for (const t of a.terms) if (t.atoms.length > 0) g = greatestCommonDivisor(g, t.coefficient);
+  const num = fromTerms(a.terms.map((t) => ({ ...t, coefficient: Math.floor(t.coefficient / g) })));
+  const den = dim(y / g);
+  // floor((floor(n/m) + r) / y) = floor((n + m r) / (m y)): strided layers give H, floor((H + 1)/4), floor((H + 5)/8), ...
+  const inner = soleQuotient(num);
+  if (inner) {
+    const merged = addDim(inner.num, mulDim(inner.den, subDim(num, inner.value)));
+    const by = mulDim(inner.den, den);
+    if ([...merged.terms, ...by.terms].every((t) => Number.isSafeInteger(t.coefficient)))
+      return floorDiv(merged, by);
+  }
+  return floorAtom(num, den);
+}
+
+/** The one term of a that is a plain quotient by a positive constant, where there is exactly one quotient in it. */
+function soleQuotient(a: Dim): { value: Dim; num: Dim; den: Dim } | undefined {
+  const quotients = a.terms.filter((t) => t.atoms.some((x) => x.kind === "floor"));
+  const only = quotients.length === 1 ? quotients[0]! : undefined;
+  const atom = only?.atoms.length === 1 && only.coefficient === 1 ? only.atoms[0]! : undefined;
+  if (atom?.kind !== "floor" || (constantOf(atom.den) ?? 0) <= 0) return undefined;
+  return { value: fromTerms([only!]), num: atom.num, den: atom.den };
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
 function floorAtom(num: Dim, den: Dim): Dim {
@@ -189,7 +221,7 @@ export function evaluateDim(d: Dim, env: DimEnv): number {
 function evaluateAtom(a: Atom, env: DimEnv): number {
   switch (a.kind) {
     case "symbol": {
-      const value = env[a.name];
+      const value = Object.hasOwn(env, a.name) ? env[a.name] : undefined;
       if (value === undefined) throw new Bug(`dimension ${a.name} has no value`);
       return value;
     }
@@ -212,7 +244,7 @@ export function substituteDim(d: Dim, env: Readonly<Record<string, Dim>>): Dim {
 }
 
 function substituteAtom(a: Atom, env: Readonly<Record<string, Dim>>): Dim {
-  if (a.kind === "symbol") return env[a.name] ?? symbol(a.name);
+  if (a.kind === "symbol") return (Object.hasOwn(env, a.name) ? env[a.name] : undefined) ?? symbol(a.name);
   if (a.kind === "floor") return floorDiv(substituteDim(a.num, env), substituteDim(a.den, env));
   return choose(a.kind, substituteDim(a.a, env), substituteDim(a.b, env));
 }
