@@ -1,0 +1,454 @@
+// Calls of ops: attributes converted by their kind, weights made under the label, inference, and the message when a constraint
+// of the op does not hold. Knows op records, no particular op.
+
+import type { Attrs, AttrValue, ValueId } from "../ir/graph.ts";
+import { inferTypes, type AttrSpec, type ConstraintFailure, type OpDefinition } from "../ir/op.ts";
+import { axisIndex, axisLetters, showType, type DType, type TensorType } from "../ir/types.ts";
+import { locationOf, type Location, type Span } from "../support/source.ts";
+import type { Note } from "../support/diagnostic.ts";
+import type * as ast from "../parser/ast.ts";
+import type { CallSite } from "./calls.ts";
+import { fail, joinPath, stop, type Context } from "./context.ts";
+import type { Hint } from "./evaluate.ts";
+import { annotationsOf, labelPath, type LabelPath } from "./labels.ts";
+import { axisSource } from "./provenance.ts";
+import { suggestion } from "./suggest.ts";
+import { numberAsTensor } from "./tensor-operators.ts";
+import { useWeight } from "./weights.ts";
+import { describe, kindOf, poison, type Given, type TensorValue, type Value } from "./value.ts";
+
+/** Words of an attribute: its choices; of an axis, every name, so that `H` is the axis and not the size. */
+export function attributeHint(ctx: Context, spec: AttrSpec, e: ast.Expr): Hint {
+  if (spec.kind === "axis") return axisHint(ctx, [e]);
+  if (spec.kind === "axes") {
+    const hint = axisHint(ctx, e.kind === "list" || e.kind === "tuple" ? e.elements : [e]);
+    return { ...hint, element: hint };
+  }
+  return spec.choices ? { words: spec.choices } : {};
+}
+
+/** A name in an axis argument is an axis, unless it is bound to a number by something other than a signature. */
+function axisHint(ctx: Context, exprs: readonly ast.Expr[]): Hint {
+  const words: string[] = [];
+  for (const e of exprs) {
+    if (e.kind !== "name") continue;
+    const binding = ctx.env.get(e.name);
+    const isValue =
+      (binding && binding.origin !== "dimension") || ctx.file.entries.get(e.name)?.kind === "const";
+    if (!isValue || Object.hasOwn(axisLetters, e.name)) words.push(e.name);
+  }
+  return { words };
+}
+
+/** Inputs of an op being called: a tensor, left out, or a weight still to be made. */
+type Slot = TensorValue | "absent" | "weight";
+
+export function callOp(ctx: Context, op: OpDefinition, site: CallSite): Value {
+  const g = ctx.graph;
+  if (!g)
+    return fail(ctx, "no-tensors-here", `${op.name} computes with tensors, and there are none here`, {
+      span: site.span,
+    });
+  const slots = placeInputs(ctx, op, site);
+  if (!slots) return poison;
+  const types = slots.map((s) => (typeof s === "object" ? s.type : undefined));
+  const attrs = convertAttributes(ctx, op, site, types, slots.includes("weight"));
+  if (!attrs) return poison;
+  const label = site.call.label ? labelPath(ctx, site.call.label) : undefined;
+  if (site.call.label && !label) return poison;
+  const inputs = makeWeights(ctx, op, site, slots, attrs, label);
+  if (!inputs) return poison;
+  return addNode(ctx, op, inputs, attrs, site.span, [
+    ...ctx.place.annotations,
+    ...annotationsOf(ctx, site.call.annotations),
+  ]);
+}
+
+function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | undefined {
+  const byPlace = op.inputs.filter((x) => !x.weight);
+  if (site.positional.length > byPlace.length) {
+    reportExtraInput(
+      ctx,
+      op.name,
+      byPlace.map((x) => x.name),
+      site.positional[byPlace.length]!,
+    );
+    return undefined;
+  }
+  const given = new Map<string, Given>();
+  for (const [i, value] of site.positional.entries()) given.set(byPlace[i]!.name, value);
+  for (const [name, value] of site.named) {
+    const input = op.inputs.find((x) => x.name === name);
+    // `bias = false` is the attribute, `bias = b` the input of the same name.
+    if (!input || (op.attrs[name] && value.value.kind !== "tensor" && value.value.kind !== "none")) continue;
+    if (given.has(name)) {
+      fail(ctx, "duplicate-argument", `input ${name} of ${op.name} is given twice`, { span: value.span });
+      return undefined;
+    }
+    given.set(name, value);
+  }
+  const like = [...given.values()].map((x) => x.value).find((v) => v.kind === "tensor");
+  const slots: (Slot | undefined)[] = op.inputs.map((input) => {
+    const x = given.get(input.name);
+    if (!x) {
+      if (input.weight) return "weight";
+      if (input.optional) return "absent";
+      fail(ctx, "missing-input", `${op.name} needs input ${input.name}`, {
+        span: site.span,
+        help: `${input.name} is ${input.doc}`,
+      });
+      return undefined;
+    }
+    if (x.value.kind === "none" && input.optional) return "absent";
+    return asTensor(ctx, x, `input ${input.name} of ${op.name}`, like?.type.dtype);
+  });
+  return slots.every((s) => s !== undefined) ? slots : undefined;
+}
+
+export function reportExtraInput(ctx: Context, name: string, inputs: readonly string[], extra: Given): void {
+  const takes = inputs.length === 0 ? "no tensors" : `only ${inputs.join(", ")}`;
+  const isTensor = extra.value.kind === "tensor";
+  fail(ctx, isTensor ? "too-many-inputs" : "positional-parameter", `${name} takes ${takes} by place`, {
+    span: extra.span,
+    label: `this is ${describe(extra.value)}`,
+    help: isTensor ? undefined : "parameters are given by name: name = value",
+  });
+}
+
+/** An argument as a tensor: a number beside a tensor becomes a constant of its element type. */
+export function asTensor(ctx: Context, given: Given, what: string, like?: DType): TensorValue | undefined {
+  const { value, span } = given;
+  if (value.kind === "tensor") return value;
+  if (value.kind === "poison") return undefined;
+  const isNumber =
+    value.kind === "int" || value.kind === "float" || value.kind === "bool" || value.kind === "dim";
+  if (isNumber && like) return numberAsTensor(ctx, value, like, span);
+  fail(ctx, "not-a-tensor", `${what} is a tensor, and does not take ${kindOf(value)}`, {
+    span,
+    label: `this is ${describe(value)}`,
+    help:
+      value.kind === "block"
+        ? "call it with a tensor first"
+        : value.kind === "tuple"
+          ? "take one of its results by name or with names on the left: a, b = ..."
+          : "parameters are given by name: name = value",
+  });
+  return undefined;
+}
+
+// Attributes.
+
+function convertAttributes(
+  ctx: Context,
+  op: OpDefinition,
+  site: CallSite,
+  types: readonly (TensorType | undefined)[],
+  makesWeights: boolean,
+): Attrs | undefined {
+  const out: Record<string, AttrValue> = {};
+  let failed = false;
+  for (const [name, spec] of Object.entries(op.attrs)) {
+    const given = site.named.get(name);
+    const isInput = given && (given.value.kind === "tensor" || given.value.kind === "none");
+    if (!given || isInput) {
+      if (spec.default !== undefined) out[name] = spec.default;
+      else if (spec.role !== "weight-shape" || makesWeights) {
+        fail(ctx, "missing-parameter", `${op.name} needs ${name}`, {
+          span: site.span,
+          help: `${name} is ${spec.doc}`,
+        });
+        failed = true;
+      }
+      continue;
+    }
+    const value =
+      given.value.kind === "poison" ? undefined : convertAttribute(ctx, op, name, spec, given, types);
+    if (value === undefined) failed = true;
+    else out[name] = value;
+  }
+  return failed ? undefined : out;
+}
+
+const attributeKinds: Readonly<Record<AttrSpec["kind"], string>> = {
+  int: "an int",
+  ints: "a list of ints",
+  pair: "an int, or two: [vertical, horizontal]",
+  float: "a number",
+  bool: "a bool",
+  string: "a word",
+  dtype: "an element type",
+  dim: "a size",
+  dims: "a list of sizes",
+  axis: "an axis: an index or a name",
+  axes: "a list of axes: indices or names",
+};
+
+function convertAttribute(
+  ctx: Context,
+  op: OpDefinition,
+  name: string,
+  spec: AttrSpec,
+  given: Given,
+  types: readonly (TensorType | undefined)[],
+): AttrValue | undefined {
+  const v = given.value;
+  if (spec.kind === "axis" || spec.kind === "axes")
+    return convertAxes(ctx, op, name, spec.kind, given, types);
+  const converted = plainAttribute(spec, v);
+  if (converted !== undefined) return converted;
+  const choices = spec.choices ? `one of ${spec.choices.join(" | ")}` : attributeKinds[spec.kind];
+  fail(ctx, "parameter-type", `${name} of ${op.name} is ${choices}, and does not take ${kindOf(v)}`, {
+    span: given.span,
+    label: `this is ${describe(v)}`,
+    help:
+      spec.choices && (v.kind === "string" || v.kind === "word")
+        ? suggestion(v.value, spec.choices, "it is one of")
+        : `${name} is ${spec.doc}`,
+  });
+  return undefined;
+}
+
+function plainAttribute(spec: AttrSpec, v: Value): AttrValue | undefined {
+  switch (spec.kind) {
+    case "int":
+      return v.kind === "int" ? v.value : undefined;
+    case "float":
+      return v.kind === "int" || v.kind === "float" ? v.value : undefined;
+    case "bool":
+      return v.kind === "bool" ? v.value : undefined;
+    case "dtype":
+      return v.kind === "dtype" ? v.value : undefined;
+    case "string": {
+      const text =
+        v.kind === "string" || v.kind === "word" ? v.value : v.kind === "none" ? "none" : undefined;
+      return text !== undefined && (!spec.choices || spec.choices.includes(text)) ? text : undefined;
+    }
+    case "dim":
+      return v.kind === "int" ? v.value : v.kind === "dim" ? v.value : undefined;
+    case "pair":
+      if (v.kind === "int") return [v.value, v.value];
+      return isSequence(v) && v.items.length === 2 ? eachInt(v.items) : undefined;
+    case "ints":
+      return isSequence(v) ? eachInt(v.items) : undefined;
+    case "dims": {
+      if (!isSequence(v)) return undefined;
+      const items = v.items.map((x) => (x.kind === "int" || x.kind === "dim" ? x.value : undefined));
+      return items.every((x) => x !== undefined) ? items : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+const isSequence = (v: Value): v is Value & { kind: "list" | "tuple" } =>
+  v.kind === "list" || v.kind === "tuple";
+
+function eachInt(items: readonly Value[]): readonly number[] | undefined {
+  const out = items.map((x) => (x.kind === "int" ? x.value : undefined));
+  return out.every((x) => x !== undefined) ? out : undefined;
+}
+
+/** Names and negative indices become indices of the first tensor. */
+function convertAxes(
+  ctx: Context,
+  op: OpDefinition,
+  name: string,
+  kind: "axis" | "axes",
+  given: Given,
+  types: readonly (TensorType | undefined)[],
+): AttrValue | undefined {
+  const items = kind === "axes" && isSequence(given.value) ? given.value.items : [given.value];
+  const type = types[0];
+  const out: number[] = [];
+  for (const item of items) {
+    const wanted =
+      item.kind === "int" || item.kind === "string" || item.kind === "word" ? item.value : undefined;
+    if (wanted === undefined) {
+      fail(
+        ctx,
+        "parameter-type",
+        `${name} of ${op.name} is ${attributeKinds[kind]}, and does not take ${kindOf(item)}`,
+        {
+          span: given.span,
+          label: `this is ${describe(item)}`,
+        },
+      );
+      return undefined;
+    }
+    const index = type ? axisIndex(type, wanted) : undefined;
+    // Indices out of range are left to the op, which says so with its own code.
+    if (index !== undefined) out.push(index);
+    else if (typeof wanted === "number") out.push(wanted);
+    else return unknownAxis(ctx, wanted, type, given.span);
+  }
+  return kind === "axis" ? out[0]! : out;
+}
+
+function unknownAxis(ctx: Context, wanted: string, type: TensorType | undefined, span: Span): undefined {
+  const letters = Object.entries(axisLetters);
+  const names = (type?.axes ?? [])
+    .filter((a) => a !== null)
+    .map((a) => letters.find(([, long]) => long === a)?.[0] ?? a);
+  fail(ctx, "unknown-axis", `there is no axis ${wanted} in ${type ? showType(type) : "this"}`, {
+    span,
+    help:
+      suggestion(wanted, names, "its named axes are") ??
+      "give the index of the axis, or name it in the signature",
+  });
+  return undefined;
+}
+
+// Weights.
+
+function makeWeights(
+  ctx: Context,
+  op: OpDefinition,
+  site: CallSite,
+  slots: readonly Slot[],
+  attrs: Attrs,
+  label: LabelPath | undefined,
+): readonly (TensorValue | undefined)[] | undefined {
+  const types = slots.map((s) => (typeof s === "object" ? s.type : undefined));
+  const out: (TensorValue | undefined)[] = [];
+  const wanted = op.inputs.map((input, i) => slots[i] === "weight" && (input.weight!.when?.(attrs) ?? true));
+  if (wanted.includes(true) && !labelled(ctx, site, label)) return undefined;
+  const floatType = types.find((t) => t?.dtype === "f16")?.dtype ?? "f32";
+  for (const [i, input] of op.inputs.entries()) {
+    const slot = slots[i]!;
+    if (typeof slot === "object") out.push(slot);
+    else if (!wanted[i]) out.push(undefined);
+    else {
+      const shape = weightShape(op, i, types, attrs);
+      if (!Array.isArray(shape)) {
+        reportConstraint(ctx, op, shape as ConstraintFailure, slots, site.span);
+        return undefined;
+      }
+      const seed = input.weight!.seed;
+      const type: TensorType = {
+        dtype: seed?.kind === "integers" ? "i32" : floatType,
+        shape,
+        axes: input.weight!.axes ?? shape.map(() => null),
+      };
+      const key = joinPath(joinPath(ctx.place.path, label?.path ?? ""), input.name);
+      const weight = useWeight(ctx, { key, type, seed, span: site.span, shared: label?.shared ?? false });
+      if (!weight) return undefined;
+      out.push(weight);
+    }
+  }
+  return out;
+}
+
+/** The shape a weight must have, or the constraint that keeps it from having one. */
+function weightShape(
+  op: OpDefinition,
+  input: number,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): TensorType["shape"] | ConstraintFailure {
+  let shape: TensorType["shape"] = [];
+  // Inference of an op that only asks for the shape: its checks end the same way.
+  const asking: OpDefinition = {
+    ...op,
+    infer(c) {
+      shape = op.inputs[input]!.weight!.shape(c);
+      return [];
+    },
+  };
+  const inferred = inferTypes(asking, types, attrs);
+  return "failure" in inferred ? inferred.failure : shape;
+}
+
+/** An op that makes weights has a label, or is the only one of its block that does, and takes the label of that. */
+function labelled(ctx: Context, site: CallSite, label: LabelPath | undefined): boolean {
+  const { labels, path, blame } = ctx.place;
+  const span = blame ?? site.span;
+  if (label) {
+    labels.labelled ??= site.span;
+    if (labels.unlabelled && labels.unlabelled !== site.span) needsLabel(ctx, labels.unlabelled);
+    return true;
+  }
+  if (path === "" || labels.labelled || labels.unlabelled) {
+    needsLabel(ctx, span);
+    return false;
+  }
+  labels.unlabelled = span;
+  return true;
+}
+
+function needsLabel(ctx: Context, span: Span): void {
+  fail(ctx, "needs-label", "this call makes weights, and needs a label to name them by", {
+    span,
+    help: "write a label behind it: f(...) @name",
+  });
+}
+
+// Nodes.
+
+/** The call itself, and the call in the model that led to it. */
+export function spansOf(ctx: Context, span: Span): readonly Location[] {
+  let outermost: Span | undefined;
+  for (let c = ctx.place.chain; c; c = c.caller) outermost = c.span;
+  return outermost ? [locationOf(span), locationOf(outermost)] : [locationOf(span)];
+}
+
+export function addNode(
+  ctx: Context,
+  op: OpDefinition,
+  inputs: readonly (TensorValue | undefined)[],
+  attrs: Attrs,
+  span: Span,
+  annotations = ctx.place.annotations,
+): Value {
+  const g = ctx.graph!;
+  const limit = ctx.session.limits.nodes;
+  if (g.builder.nodes.length >= limit)
+    return stop(ctx, "too-many-nodes", `this model has more than ${limit} operations`, span);
+  const types = inputs.map((x) => x?.type);
+  const inferred = inferTypes(op, types, attrs);
+  if ("failure" in inferred) return reportConstraint(ctx, op, inferred.failure, inputs, span);
+  const ids: (ValueId | undefined)[] = inputs.map((x) => x?.id);
+  const node = g.builder.add(op, ids, attrs, {
+    spans: spansOf(ctx, span),
+    scope: ctx.place.path,
+    annotations,
+    types: inferred.types,
+  });
+  const values = node.results.map((r): TensorValue => {
+    g.producers.set(r.id, node);
+    g.origins.set(r.id, span);
+    return { kind: "tensor", id: r.id, type: r.type, span };
+  });
+  return values.length === 1 ? values[0]! : { kind: "tuple", items: values, names: op.results };
+}
+
+/** A constraint that does not hold, as a short proof: both shapes, the failing axis, and where its number came from. */
+function reportConstraint(
+  ctx: Context,
+  op: OpDefinition,
+  failure: ConstraintFailure,
+  inputs: readonly (Slot | undefined)[],
+  span: Span,
+): Value {
+  const at = failure.input === undefined ? -1 : op.inputs.findIndex((x) => x.name === failure.input);
+  const faulty = inputs[at];
+  const sentence = op.constraints[failure.label] ?? "its inputs fit together";
+  const notes: Note[] = [];
+  for (const [i, x] of inputs.entries())
+    if (typeof x === "object")
+      notes.push({ message: `${op.inputs[i]!.name} is ${showType(x.type)}`, span: x.span });
+  const axis = failure.axis === undefined ? "" : `, on axis ${failure.axis}`;
+  const got = failure.got === undefined ? undefined : `got ${failure.got}`;
+  const expected = failure.expected === undefined ? undefined : `expected ${failure.expected}`;
+  const from = failure.from === undefined ? "" : ` (from ${failure.from})`;
+  const what = [got, expected && `${expected}${from}`].filter((x) => x !== undefined).join(", ");
+  if (ctx.graph && failure.axis !== undefined && typeof faulty === "object") {
+    const source = axisSource(ctx.graph, faulty, failure.axis);
+    if (source) notes.push(source);
+  }
+  return fail(ctx, `${op.name}.${failure.label}`, `${op.name} requires that ${sentence}`, {
+    span,
+    label:
+      what === "" ? undefined : `${failure.input === undefined ? "" : `${failure.input}${axis}: `}${what}`,
+    notes,
+  });
+}
