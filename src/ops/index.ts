@@ -1,0 +1,81 @@
+// All ops: one line each. To add an op, write its record in a family file and name it here.
+
+import type { OpDefinition } from "../ir/op.ts";
+import * as activation from "./activation.ts";
+import * as elementwise from "./elementwise.ts";
+import * as logic from "./logic.ts";
+import * as norm from "./norm.ts";
+import * as reduce from "./reduce.ts";
+import * as shape from "./shape.ts";
+import { constant } from "./constant.ts";
+import { conv2d } from "./conv.ts";
+import { linear, matmul } from "./linear.ts";
+import { avgPool2d, maxPool2d } from "./pool.ts";
+
+export const allOps: readonly OpDefinition[] = [
+  constant,
+  elementwise.add,
+  elementwise.sub,
+  elementwise.mul,
+  elementwise.div,
+  elementwise.pow,
+  elementwise.maximum,
+  elementwise.minimum,
+  elementwise.neg,
+  elementwise.absolute,
+  elementwise.square,
+  elementwise.squareRoot,
+  elementwise.inverseSquareRoot,
+  elementwise.exponential,
+  elementwise.logarithm,
+  elementwise.roundDown,
+  elementwise.roundUp,
+  elementwise.cast,
+  activation.relu,
+  activation.gelu,
+  activation.silu,
+  activation.sigmoid,
+  activation.tanh,
+  activation.errorFunction,
+  logic.less,
+  logic.lessEqual,
+  logic.greater,
+  logic.greaterEqual,
+  logic.equal,
+  logic.notEqual,
+  logic.logicalAnd,
+  logic.logicalOr,
+  logic.logicalNot,
+  logic.where,
+  shape.reshape,
+  shape.transpose,
+  shape.broadcastTo,
+  shape.squeeze,
+  shape.unsqueeze,
+  shape.slice,
+  shape.concat,
+  shape.pad,
+  reduce.sum,
+  reduce.mean,
+  reduce.variance,
+  reduce.reduceMax,
+  reduce.reduceMin,
+  norm.groupNorm,
+  norm.layerNorm,
+  norm.rmsNorm,
+  norm.batchNorm,
+  norm.softmax,
+  norm.logSoftmax,
+  norm.l2Normalize,
+  linear,
+  matmul,
+  conv2d,
+  avgPool2d,
+  maxPool2d,
+];
+
+const byName = new Map(allOps.map((op) => [op.name, op]));
+
+export function lookupOp(name: string): OpDefinition | undefined {
+  return byName.get(name);
+}
