@@ -10,6 +10,8 @@ import type { Sizes } from "./sizes.ts";
 
 /** A counter over some axes, outermost first. */
 export interface MergedAxes {
+  /** Names the sizes it is divided by: `row`, `batch`. */
+  readonly tag: string;
   readonly counter: Expr;
   readonly parts: readonly { readonly placeholder: string; readonly extent: Dim }[];
 }
@@ -26,10 +28,11 @@ export class AxisSpace {
   }
 
   /** Index expressions for the axes that `counter` runs over. */
-  merge(counter: Expr, extents: readonly Dim[]): readonly Expr[] {
+  merge(tag: string, counter: Expr, extents: readonly Dim[]): readonly Expr[] {
+    if (extents.length === 0) return [];
     if (extents.length === 1) return [counter];
     const parts = extents.map((extent) => ({ placeholder: `@${this.#serial++}`, extent }));
-    this.#merged.push({ counter, parts });
+    this.#merged.push({ tag, counter, parts });
     return parts.map((p) => nameExpr(p.placeholder, U32));
   }
 
@@ -72,7 +75,7 @@ export class AxisSpace {
 
   #part(merged: MergedAxes, i: number): Expr {
     const later = merged.parts.slice(i + 1).map((p) => p.extent);
-    const role = `n${merged.parts.map((p) => p.placeholder.slice(1)).join("_")}_${i}`;
+    const role = `${merged.tag}${i}`;
     let e = merged.counter;
     if (later.length > 0)
       e = this.#emitter.bind("q", div(e, this.#sizes.of(`${role}_below`, productDim(later))));

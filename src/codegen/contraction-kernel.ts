@@ -157,6 +157,7 @@ function write(
     code.emitter.when(binary("ge", tileIndex, code.sizes.of("tiles", tiles)), () => code.emitter.leave());
 
   const batchIndex = code.space.merge(
+    "batch",
     batchCounter,
     roles.batch.map((a) => roles.result.shape[a]!),
   );
@@ -166,6 +167,7 @@ function write(
     wide,
     index(row, column) {
       const rowParts = code.space.merge(
+        "row",
         row,
         roles.rows.map((a) => roles.result.shape[a]!),
       );

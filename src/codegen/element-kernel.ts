@@ -83,6 +83,7 @@ function byRows(code: GroupCode, region: Region, result: TensorType): KernelShap
     () =>
       code.emitter.when(inside, () => {
         const parts = code.space.merge(
+          "row",
           row,
           outer.map((a) => result.shape[a]!),
         );

@@ -166,11 +166,14 @@ export class GroupCode {
       size: (d) => this.size(d),
       read: (input, index) => this.read(node.inputs[input]!, index),
       readInside: (input, index, inside, fill) => {
-        const safe = index.map((e) => this.#onlyInside(e, inside));
+        const here = mentions(inside, VECTOR)
+          ? inside
+          : this.emitter.bind("inside", this.space.resolve(inside));
+        const safe = index.map((e) => this.#onlyInside(e, here));
         const value = this.read(node.inputs[input]!, safe);
         const scalar = value.type.scalar;
         const filler = constant(scalar === "bool" ? fill !== 0 : fill, kernelType(scalar));
-        return select(inside, value, splat(filler, value.type.width));
+        return select(here, value, splat(filler, value.type.width));
       },
       bind: (hint, value) => (hasPlaceholder(value) ? value : this.emitter.bind(hint, value)),
     };

@@ -54,7 +54,7 @@ export function writeTensor(
   const inner = sizes.length - 1;
   const at = sizes.map(() => 0);
   let base = 0;
-  for (let i = 0; i < count; ) {
+  for (let i = 0; i < count;) {
     for (let j = 0; j < sizes[inner]!; j++) put(i++, t.data[base + j * steps[inner]!]!);
     for (let a = inner - 1; a >= 0; a--) {
       at[a]!++;
@@ -73,9 +73,11 @@ function writer(
   dtype: DType,
 ): (i: number, value: number) => void {
   const at = bytes.byteOffset + offset;
-  const into = <T extends { [i: number]: number }>(array: T) => (i: number, value: number) => {
-    array[i] = value;
-  };
+  const into =
+    <T extends { [i: number]: number }>(array: T) =>
+    (i: number, value: number) => {
+      array[i] = value;
+    };
   switch (dtype) {
     case "f32":
       return into(new Float32Array(bytes.buffer, at, count));

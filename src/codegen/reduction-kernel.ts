@@ -114,12 +114,16 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
   const length = productDim(reduced.map((a) => domain.type.shape[a]!));
   const inner = reduced.at(-1)!;
   // Four neighbours of the flat counter are neighbours in memory only if the innermost axis is a multiple of four.
-  const wide = isMultipleOf(domain.type.shape[inner]!, 4) && constantOf(stridesOf(domain.type)[inner]!) === 1;
+  // A run of whole reads needs only that its length is.
+  const strides = stridesOf(domain.type);
+  const run = isRun(domain.type, reduced) && code.onlyWholeReads(domain.type);
+  const wide = constantOf(strides[inner]!) === 1 && isMultipleOf(run ? length : domain.type.shape[inner]!, 4);
   const items = wide ? ceilDiv(length, dim(4)) : length;
   const threads = invocationsFor(items, target);
   const rows = productDim(kept.map((a) => domain.type.shape[a]!));
   const row = foldedIndex(code);
   const keptIndex = code.space.merge(
+    "row",
     row,
     kept.map((a) => domain.type.shape[a]!),
   );
@@ -136,7 +140,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
       const index: Expr[] = domain.type.shape.map((_, a) =>
         kept.includes(a) ? keptIndex[kept.indexOf(a)]! : u32(0),
       );
-      placeReduced(code, domain, reduced, item, wide, index);
+      placeReduced(code, domain, reduced, item, wide, run, index);
       body(index);
       code.closeVector();
       code.space.release(mark);
@@ -188,6 +192,15 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
   };
 }
 
+/** Do the axes, given outermost first, lie one inside the other in memory, without gaps? */
+function isRun(type: TensorType, axes: readonly number[]): boolean {
+  const strides = stridesOf(type);
+  return axes.every((a, i) => {
+    const next = axes[i + 1];
+    return next === undefined || strides[a]!.key === productDim([strides[next]!, type.shape[next]!]).key;
+  });
+}
+
 /** Fills in the index of the reduced axes for one item of the flat sweep. */
 function placeReduced(
   code: GroupCode,
@@ -195,11 +208,13 @@ function placeReduced(
   reduced: readonly number[],
   item: Expr,
   wide: boolean,
+  run: boolean,
   index: Expr[],
 ): void {
   const inner = reduced.at(-1)!;
   if (!wide) {
     const parts = code.space.merge(
+      "item",
       item,
       reduced.map((a) => domain.type.shape[a]!),
     );
@@ -210,15 +225,8 @@ function placeReduced(
     index[inner] = code.openVector(item);
     return;
   }
-  // Contiguous reduced axes: one vector counter over all of them, at the innermost axis, while nothing needs them apart.
-  const strides = stridesOf(domain.type);
-  const contiguous = reduced.every((a, i) => {
-    const next = reduced[i + 1];
-    return (
-      next === undefined || strides[a]!.key === productDim([strides[next]!, domain.type.shape[next]!]).key
-    );
-  });
-  if (contiguous && code.onlyWholeReads(domain.type)) {
+  // One vector counter over all of them, at the innermost axis, while nothing needs them apart.
+  if (run) {
     index[inner] = code.openVector(item);
     for (const a of reduced.slice(0, -1)) index[a] = u32(0);
     return;
@@ -227,6 +235,7 @@ function placeReduced(
   const group = code.emitter.bind("q", binary("mod", item, code.sizes.of("inner_quarters", quarter)));
   const rest = code.emitter.bind("q", binary("div", item, code.sizes.of("inner_quarters", quarter)));
   const parts = code.space.merge(
+    "item",
     rest,
     reduced.slice(0, -1).map((a) => domain.type.shape[a]!),
   );
@@ -306,6 +315,7 @@ function alone(code: GroupCode, region: Region, domain: Domain, inner: number): 
   const guard = binary("and", lt(row, code.sizes.of("rows", rows)), lt(item, code.sizes.of("items", items)));
   code.emitter.when(guard, () => {
     const parts = code.space.merge(
+      "row",
       row,
       kept.map((a) => domain.type.shape[a]!),
     );

@@ -96,7 +96,7 @@ class Grouper {
     for (let i = 0; i < count; i++)
       if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "reduce" && !this.#groupOf.has(i))
         this.#growReduction(i);
-    for (let i = this.#nodes.length - 1; i >= 0; i--)
+    for (const i of this.#ordered(new Set(this.#nodes.keys())).reverse())
       if (this.#runs(i) && !this.#groupOf.has(i)) this.#absorb(i);
     return { graph: this.#build(), events: [], refusals: this.#refusals };
   }
@@ -122,10 +122,16 @@ class Grouper {
     const bound = new Set<ValueId>();
     for (const i of members) {
       for (const x of this.#nodes[i]!.inputs)
-        if (x !== "" && !members.has(this.#producer.get(x) ?? -1)) bound.add(x);
+        if (x !== "" && !members.has(this.#producer.get(x) ?? -1) && !this.#literal(x)) bound.add(x);
       for (const r of this.#nodes[i]!.results) if (this.#leaves(r.id, members)) bound.add(r.id);
     }
     return bound.size;
+  }
+
+  /** A constant of the program: written into every kernel that uses it. */
+  #literal(id: ValueId): Node | undefined {
+    const n = this.#nodes[this.#producer.get(id) ?? -1];
+    return n && n.inputs.length === 0 && n.op.lowering.kind === "element" ? n : undefined;
   }
 
   #leaves(id: ValueId, members: ReadonlySet<number>): boolean {
@@ -358,14 +364,20 @@ class Grouper {
     const inputs: ValueId[] = [];
     const body: Node[] = [];
     const fresh = () => `%${this.#nextId++}`;
+    const made = new Set(members.flatMap((n) => n.results.map((r) => r.id)));
     for (const n of members)
-      for (const x of n.inputs)
-        if (x !== "" && !inside.has(x) && !members.some((m) => m.results.some((r) => r.id === x))) {
-          const id = fresh();
-          inside.set(x, id);
+      for (const x of n.inputs) {
+        if (x === "" || inside.has(x) || made.has(x)) continue;
+        const id = fresh();
+        const type = this.#types.get(x)!;
+        const literal = this.#literal(x);
+        inside.set(x, id);
+        if (literal) body.push({ ...literal, results: [{ id, type }] });
+        else {
           inputs.push(x);
-          params.push({ id, type: this.#types.get(x)! });
+          params.push({ id, type });
         }
+      }
     for (const n of members) {
       const results = n.results.map((r) => {
         const id = fresh();
