@@ -12,6 +12,7 @@ export const reservedWords: ReadonlySet<string> = new Set([
   ...["kernel", "workgroup", "subgroup", "loc", "note", "param", "live", "buffer", "shared"],
   ...["let", "var", "for", "in", "step", "if", "else", "barrier", "return"],
   ...["true", "false", "inf", "nan", "infh", "nanh"],
+  ...["vec2", "vec4", "bitcast"],
   ...["workgroup_x", "workgroup_y", "workgroup_z", "local", "lane"],
 ]);
 
@@ -93,7 +94,8 @@ function printStatement(s: Statement, indent: string, lines: string[]): void {
       lines.push(`${indent}${nameText(s.to)}[${printExpr(s.index)}] = ${printExpr(s.value)}`);
       return;
     case "for": {
-      const one = s.step.kind === "const" && s.step.value === 1 && typeText(s.step.type) === typeText(s.start.type);
+      const one =
+        s.step.kind === "const" && s.step.value === 1 && typeText(s.step.type) === typeText(s.start.type);
       const step = one ? "" : ` step ${printExpr(s.step)}`;
       lines.push(`${indent}for ${nameText(s.name)} in ${printExpr(s.start)}..${printExpr(s.end)}${step} {`);
       printBody(s.body, indent + "  ", lines);
@@ -148,7 +150,8 @@ function print(e: Expr, level: number): string {
     case "unary":
       if (e.op !== "neg" && e.op !== "not") return call(e.op, [e.a]);
       // `-1.0` is a negative constant, so the negation of a constant is `-(1.0)`.
-      if (e.op === "neg" && e.a.kind === "const") return parenthesise(`-(${print(e.a, 0)})`, unaryLevel < level);
+      if (e.op === "neg" && e.a.kind === "const")
+        return parenthesise(`-(${print(e.a, 0)})`, unaryLevel < level);
       return parenthesise((e.op === "neg" ? "-" : "!") + print(e.a, unaryLevel), unaryLevel < level);
     case "binary": {
       const operator = infix[e.op];
@@ -168,7 +171,8 @@ function print(e: Expr, level: number): string {
     case "component": {
       const a = print(e.a, postfixLevel);
       const at = e.index;
-      const letter = at.kind === "const" && at.type.scalar === "u32" ? components[Number(at.value)] : undefined;
+      const letter =
+        at.kind === "const" && at.type.scalar === "u32" ? components[Number(at.value)] : undefined;
       return letter ? `${a}.${letter}` : `${a}[${print(at, 0)}]`;
     }
     case "subgroup": {

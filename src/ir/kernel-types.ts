@@ -200,7 +200,8 @@ function subgroupError(e: Extract<Expr, { kind: "subgroup" }>): string | undefin
   if (e.a.type.scalar === "bool") return `subgroup ${e.op} of ${typeText(e.a.type)}`;
   if (takesLane(e.op)) {
     if (!e.lane) return `subgroup ${e.op} without a lane`;
-    if (!sameType(e.lane.type, { scalar: "u32", width: 1 })) return `lane of ${e.op} is ${typeText(e.lane.type)}`;
+    if (!sameType(e.lane.type, { scalar: "u32", width: 1 }))
+      return `lane of ${e.op} is ${typeText(e.lane.type)}`;
     if (e.op === "broadcast" && e.lane.kind !== "const") return "lane of broadcast is not a constant";
   } else if (e.lane) return `subgroup ${e.op} takes no lane`;
   return wanted(`subgroup ${e.op}`, e.type, e.a.type);
