@@ -8,7 +8,7 @@ import type { IToken, TokenType } from "chevrotain";
 import * as t from "./tokens.ts";
 
 export interface Brackets {
-  /** For each token, the index of the bracket it stands in; -1 outside all. One more entry, for the end of the file. */
+  /** For each token, the index of the bracket it stands in, its own for a closing one; -1 outside all. One more entry, for the end of the file. */
   readonly opener: readonly number[];
   /** For each opening bracket, the index of its partner; absent when it is never closed. */
   readonly partner: ReadonlyMap<number, number>;
@@ -29,17 +29,18 @@ export function pairBrackets(tokens: readonly IToken[], maxDepth: number): Brack
   const stack: number[] = [];
   let tooDeep: IToken | undefined;
   tokens.forEach((token, i) => {
+    opener.push(stack.at(-1) ?? -1);
     if (closers.has(token.tokenType)) {
       // A closing bracket that fits one further out closes that; those between are unclosed.
       const at = stack.findLastIndex((open) => closerOf.get(tokens[open]!.tokenType) === token.tokenType);
       const crossesBrace =
-        token.tokenType !== t.RightBrace && stack.slice(at + 1).some((open) => tokens[open]!.tokenType === t.LeftBrace);
+        token.tokenType !== t.RightBrace &&
+        stack.slice(at + 1).some((open) => tokens[open]!.tokenType === t.LeftBrace);
       if (at >= 0 && !crossesBrace) {
         partner.set(stack[at]!, i);
         stack.length = at;
       }
     }
-    opener.push(stack.at(-1) ?? -1);
     if (closerOf.has(token.tokenType) && tooDeep === undefined) {
       stack.push(i);
       if (stack.length > maxDepth) tooDeep = token;
@@ -68,7 +69,14 @@ const declaring = new Map<string, TokenType>([
 ]);
 
 /** Every word that is a keyword in places. */
-export const contextualWords: ReadonlySet<string> = new Set([...declaring.keys(), "from", "of", "extends", "shared", "axis"]);
+export const contextualWords: ReadonlySet<string> = new Set([
+  ...declaring.keys(),
+  "from",
+  "of",
+  "extends",
+  "shared",
+  "axis",
+]);
 
 /** Gives each token its final type, in place. */
 export function markKeywords(tokens: readonly IToken[], brackets: Brackets): void {
@@ -102,10 +110,12 @@ function keywordAt(
       if (before === t.RightBrace && after === t.Str) return t.From;
       break;
     case "axis":
-      if ((before === t.Str || before === t.RightSquare) && (after === t.Num || after === t.Minus)) return t.Axis;
+      if ((before === t.Str || before === t.RightSquare) && (after === t.Num || after === t.Minus))
+        return t.Axis;
       break;
     case "shared":
-      if ((behindName || before === t.RightSquare) && onOneLine(previous!, token) && after !== t.Equal) return t.Shared;
+      if ((behindName || before === t.RightSquare) && onOneLine(previous!, token) && after !== t.Equal)
+        return t.Shared;
       break;
     default: {
       const keyword = declaring.get(token.image);

@@ -42,7 +42,12 @@ export const Num = token({
 });
 
 // Words. A keyword gives way to a longer name that starts with it.
-const identifier = createToken({ name: "Identifier", pattern: /[A-Za-z_]\w*/, label: "a name", categories: [Name] });
+const identifier = createToken({
+  name: "Identifier",
+  pattern: /[A-Za-z_]\w*/,
+  label: "a name",
+  categories: [Name],
+});
 const word = (name: string, text: string, categories: TokenType[] = []): TokenType =>
   token({ name, pattern: text, label: `\`${text}\``, longer_alt: identifier, categories });
 
@@ -75,7 +80,8 @@ export const reservedWords: ReadonlySet<TokenType> = new Set([
 ]);
 
 // Never made by the lexer: contextual.ts turns an Identifier into one of these where it stands as a keyword.
-const contextual = (name: string, text: string): TokenType => token({ name, pattern: Lexer.NA, label: `\`${text}\`` });
+const contextual = (name: string, text: string): TokenType =>
+  token({ name, pattern: Lexer.NA, label: `\`${text}\`` });
 
 export const From = contextual("From", "from");
 export const BlockWord = contextual("BlockWord", "block");
