@@ -4,7 +4,7 @@
 
 import { Bug, unreachable } from "../support/bug.ts";
 import type { BinaryOp, Scalar, UnaryOp } from "../ir/kernel.ts";
-import { halfToBits, halfFromBits, roundToHalf } from "./half.ts";
+import { halfToBits, halfFromBits, roundToHalf } from "../support/half.ts";
 
 const single = new Float32Array(1);
 const unsigned = new Uint32Array(single.buffer);

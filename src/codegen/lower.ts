@@ -122,6 +122,7 @@ class KernelTable {
         name: p.name,
         offset: layout.uniformOffsets[p.name] ?? 0,
         scalar: p.type.scalar === "f32" ? "f32" : "u32",
+        live: p.live,
       })),
       buffers: kernel.buffers.map((b, i) => ({
         name: b.name,

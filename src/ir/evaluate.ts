@@ -3,6 +3,7 @@
 
 import { Bug } from "../support/bug.ts";
 import { InputError } from "../support/diagnostic.ts";
+import { roundToHalf } from "../support/half.ts";
 import { evaluateDim, type DimEnv } from "./dim.ts";
 import type { Graph, Node, Region, ValueId } from "./graph.ts";
 import type { ReferenceContext } from "./op.ts";
@@ -186,20 +187,6 @@ class Run {
   }
 }
 
-/** Nearest f16, ties to even: 11 significant bits, subnormals below 2^-14, infinity from 65520. */
-export function nearestHalf(x: number): number {
-  if (!Number.isFinite(x) || x === 0) return x;
-  const size = Math.abs(x);
-  if (size >= 65520) return x > 0 ? Infinity : -Infinity;
-  const exponent = Math.max(Math.floor(Math.log2(size)), -14);
-  const step = 2 ** (exponent - 10);
-  const units = size / step;
-  const floor = Math.floor(units);
-  const rest = units - floor;
-  const rounded = rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
-  return Math.sign(x) * rounded * step;
-}
-
 function roundHalf(t: Tensor): Tensor {
-  return { ...t, data: t.data.map(nearestHalf) as Tensor["data"] };
+  return { ...t, data: t.data.map(roundToHalf) as Tensor["data"] };
 }

@@ -1,0 +1,248 @@
+// Numbers as files store them (f64 to bool, little-endian) against the element types of tensors. Conversion is exact or an error
+// that names the value; only float to narrower float rounds. Knows no file format.
+//
+// Invariant: the host is little-endian, as every machine with a WebGPU adapter is, so bytes can be viewed as typed arrays.
+
+import { newData, type TensorData } from "../ir/tensor.ts";
+import type { DType } from "../ir/types.ts";
+
+export type StoredType =
+  "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
+
+export interface StoredInfo {
+  readonly bytes: number;
+  readonly kind: "float" | "integer" | "bool";
+  /** The tensor type that holds it when nothing else is asked for. */
+  readonly natural: DType;
+}
+
+const info = (bytes: number, kind: StoredInfo["kind"], natural: DType): StoredInfo => ({
+  bytes,
+  kind,
+  natural,
+});
+
+export const storedTypes: Readonly<Record<StoredType, StoredInfo>> = {
+  F64: info(8, "float", "f32"),
+  F32: info(4, "float", "f32"),
+  F16: info(2, "float", "f16"),
+  // Its range is that of f32; f16 would overflow.
+  BF16: info(2, "float", "f32"),
+  I64: info(8, "integer", "i32"),
+  I32: info(4, "integer", "i32"),
+  I16: info(2, "integer", "i32"),
+  I8: info(1, "integer", "i32"),
+  U64: info(8, "integer", "u32"),
+  U32: info(4, "integer", "u32"),
+  U16: info(2, "integer", "u32"),
+  U8: info(1, "integer", "u32"),
+  BOOL: info(1, "bool", "bool"),
+};
+
+export function isStoredType(text: string): text is StoredType {
+  return Object.hasOwn(storedTypes, text);
+}
+
+/** Whether a tensor of type `to` may be filled from `from`: floats from floats, integers and bools from integers and bools. */
+export function convertible(from: StoredType, to: DType): boolean {
+  const isFloat = to === "f32" || to === "f16";
+  return isFloat === (storedTypes[from].kind === "float");
+}
+
+/** The first element that the tensor's type cannot hold. */
+export interface RangeFailure {
+  readonly index: number;
+  readonly value: string;
+}
+
+/**
+ * Decodes whole elements of `bytes` into `out` from `at` on. `to` must be convertible. Infinities and NaN pass through; a finite
+ * number that would become infinite does not.
+ */
+export function decodeElements(
+  bytes: Uint8Array,
+  from: StoredType,
+  to: DType,
+  out: TensorData,
+  at: number,
+): RangeFailure | undefined {
+  const count = bytes.length / storedTypes[from].bytes;
+  const buffer = aligned(bytes);
+  if (from === "I64") return decodeWide(new BigInt64Array(buffer, 0, count), to, out, at);
+  if (from === "U64") return decodeWide(new BigUint64Array(buffer, 0, count), to, out, at);
+  const values = viewOf(buffer, from, count);
+  const [low, high] = rangeOf(to);
+  const checks = !alwaysFits(from, to);
+  // The common case is a plain copy, which typed arrays do at memory speed.
+  if (!checks && to !== "f16") {
+    out.set(values, at);
+    return undefined;
+  }
+  for (let i = 0; i < count; i++) {
+    const value = values[i]!;
+    const kept = to === "f16" ? roundToHalf(value) : to === "f32" ? Math.fround(value) : value;
+    const fits = to === "f16" || to === "f32" ? Number.isFinite(kept) || !Number.isFinite(value) : true;
+    if (!fits || value < low || value > high) return { index: i, value: String(value) };
+    out[at + i] = kept;
+  }
+  return undefined;
+}
+
+function decodeWide(
+  values: BigInt64Array | BigUint64Array,
+  to: DType,
+  out: TensorData,
+  at: number,
+): RangeFailure | undefined {
+  const [low, high] = rangeOf(to);
+  for (let i = 0; i < values.length; i++) {
+    // Rounding to a double cannot carry a number across a bound of 32 bits.
+    const value = Number(values[i]!);
+    if (value < low || value > high) return { index: i, value: String(values[i]!) };
+    out[at + i] = value;
+  }
+  return undefined;
+}
+
+/** Bounds for integers; floats are bounded by becoming infinite. */
+function rangeOf(to: DType): readonly [number, number] {
+  if (to === "i32") return [-(2 ** 31), 2 ** 31 - 1];
+  if (to === "u32") return [0, 2 ** 32 - 1];
+  if (to === "bool") return [0, 1];
+  return [-Infinity, Infinity];
+}
+
+function alwaysFits(from: StoredType, to: DType): boolean {
+  if (to === "f32") return from !== "F64";
+  if (to === "f16") return from === "F16";
+  if (to === "bool") return false;
+  if (to === "i32") return ["I32", "I16", "I8", "U16", "U8"].includes(from);
+  return ["U32", "U16", "U8"].includes(from);
+}
+
+function viewOf(buffer: ArrayBuffer, from: StoredType, count: number): ArrayLike<number> {
+  switch (from) {
+    case "F64":
+      return new Float64Array(buffer, 0, count);
+    case "F32":
+      return new Float32Array(buffer, 0, count);
+    case "F16":
+      return halvesToFloats(new Uint16Array(buffer, 0, count));
+    case "BF16":
+      return brainHalvesToFloats(new Uint16Array(buffer, 0, count));
+    case "I32":
+      return new Int32Array(buffer, 0, count);
+    case "I16":
+      return new Int16Array(buffer, 0, count);
+    case "I8":
+      return new Int8Array(buffer, 0, count);
+    case "U32":
+      return new Uint32Array(buffer, 0, count);
+    case "U16":
+      return new Uint16Array(buffer, 0, count);
+    default:
+      // U8 and BOOL; that a bool is 0 or 1 is checked as a range.
+      return new Uint8Array(buffer, 0, count);
+  }
+}
+
+/** Typed arrays want their offset to be a multiple of the element, which a file does not promise. */
+function aligned(bytes: Uint8Array): ArrayBuffer {
+  return bytes.byteOffset === 0 && bytes.buffer instanceof ArrayBuffer
+    ? bytes.buffer
+    : (bytes.slice().buffer as ArrayBuffer);
+}
+
+/** Elements of a tensor in their stored form. bool is a byte; f16 is rounded (its values already are, unless computed in f64). */
+export function encodeElements(dtype: DType, data: TensorData): { stored: StoredType; bytes: Uint8Array } {
+  const asBytes = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+  switch (dtype) {
+    case "f32":
+      return { stored: "F32", bytes: asBytes(data instanceof Float32Array ? data : new Float32Array(data)) };
+    case "f16":
+      return { stored: "F16", bytes: asBytes(Uint16Array.from(data, halfBits)) };
+    case "i32":
+      return { stored: "I32", bytes: asBytes(data instanceof Int32Array ? data : new Int32Array(data)) };
+    case "u32":
+      return { stored: "U32", bytes: asBytes(data instanceof Uint32Array ? data : new Uint32Array(data)) };
+    case "bool":
+      return { stored: "BOOL", bytes: Uint8Array.from(data, (x) => (x === 0 ? 0 : 1)) };
+  }
+}
+
+/** `newData`, or undefined where this machine has no room for it. */
+export function allocate(dtype: DType, count: number): TensorData | undefined {
+  try {
+    return newData(dtype, count);
+  } catch (cause) {
+    if (cause instanceof RangeError) return undefined;
+    throw cause;
+  }
+}
+
+// ---- 16-bit floats. Every f16 and bf16 value is an f32 value, so reading is exact.
+
+const bits64 = new Float64Array(1);
+const words64 = new Uint32Array(bits64.buffer);
+
+/** The nearest f16 value, ties to even; 65520 and beyond are infinite. */
+export function roundToHalf(x: number): number {
+  const size = Math.abs(x);
+  if (Number.isNaN(x) || size === 0) return x;
+  if (size >= 65520) return x > 0 ? Infinity : -Infinity;
+  bits64[0] = size;
+  const exponent = ((words64[1]! >>> 20) & 0x7ff) - 1023;
+  // Spacing of f16 near x; below 2^-14 it stays that of the subnormals. Adding 1.5 * 2^52 of it leaves no room for a fraction,
+  // and the addition itself rounds to nearest even.
+  const spacing = 2 ** (Math.max(exponent, -14) - 10);
+  const anchor = 1.5 * 2 ** 52 * spacing;
+  const rounded = size + anchor - anchor;
+  return x < 0 ? -rounded : rounded;
+}
+
+function halfBits(x: number): number {
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  if (Number.isNaN(x)) return 0x7e00;
+  const size = Math.abs(roundToHalf(x));
+  if (size === Infinity) return sign | 0x7c00;
+  if (size < 2 ** -14) return sign | (size * 2 ** 24);
+  bits64[0] = size;
+  const exponent = ((words64[1]! >>> 20) & 0x7ff) - 1023;
+  return sign | ((exponent + 15) << 10) | ((size / 2 ** exponent - 1) * 1024);
+}
+
+let halves: Float32Array | undefined;
+
+/** All 65,536 values, made at first use: a look-up is several times faster than taking the bits apart each time. */
+function halfTable(): Float32Array {
+  if (halves) return halves;
+  halves = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >>> 10) & 31;
+    const fraction = bits & 1023;
+    const size =
+      exponent === 31
+        ? fraction
+          ? NaN
+          : Infinity
+        : exponent === 0
+          ? fraction * 2 ** -24
+          : (1024 + fraction) * 2 ** (exponent - 25);
+    halves[bits] = bits & 0x8000 ? -size : size;
+  }
+  return halves;
+}
+
+function halvesToFloats(bits: Uint16Array): Float32Array {
+  const table = halfTable();
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
+  return out;
+}
+
+/** bf16 is the upper half of an f32. */
+function brainHalvesToFloats(bits: Uint16Array): Float32Array {
+  const words = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
+  return new Float32Array(words.buffer);
+}
