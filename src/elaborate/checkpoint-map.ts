@@ -2,9 +2,32 @@
 
 import type * as ast from "../parser/ast.ts";
 import type { Span } from "../support/source.ts";
+import { parsePattern, sumNames, type Pattern } from "./pattern.ts";
+import { suggestion } from "./suggest.ts";
 
-export type RuleVerb =
-  "strip" | "rename" | "ignore" | "transpose" | "reshape" | "concat" | "split" | "stack" | "unstack";
+/** What each rule looks like, with the fewest and most patterns on its left and right. */
+export const ruleForms = {
+  strip: { form: 'strip "module."', left: [1, 8], right: [0, 0] },
+  rename: { form: 'rename "theirs.{i}" = "ours.{i}"', left: [1, 1], right: [1, 1] },
+  ignore: { form: 'ignore "*.num_batches_tracked"', left: [1, 64], right: [0, 0] },
+  transpose: { form: 'transpose "{rest*}.weight"', left: [1, 1], right: [0, 1] },
+  reshape: { form: 'reshape "{rest*}.weight"', left: [1, 1], right: [0, 1] },
+  concat: { form: 'concat "ours" = ["theirs.a", "theirs.b"] axis 0', left: [1, 1], right: [2, 64] },
+  split: { form: 'split "theirs" = ["ours.a", "ours.b"] axis 0', left: [1, 1], right: [2, 64] },
+  stack: { form: 'stack "ours" = "theirs.{i}" axis 0', left: [1, 1], right: [1, 1] },
+  unstack: { form: 'unstack "theirs" = "ours.{i}" axis 0', left: [1, 1], right: [1, 1] },
+} as const satisfies Record<string, RuleForm>;
+
+interface RuleForm {
+  readonly form: string;
+  readonly left: readonly [number, number];
+  readonly right: readonly [number, number];
+}
+
+export type RuleVerb = keyof typeof ruleForms;
+
+/** Whose names come out of a rule: `concat ours = theirs`, but `rename theirs = ours`. */
+const resultOnLeft: readonly string[] = ["concat", "stack"];
 
 export interface CheckpointRuleData {
   readonly verb: RuleVerb;
@@ -31,5 +54,55 @@ export function checkpointMap(c: ast.Checkpoint): CheckpointMap {
       axis: r.axis ?? 0,
       span: r.span,
     })),
+  };
+}
+
+export interface RuleProblem {
+  readonly code: string;
+  readonly message: string;
+  readonly span: Span;
+  readonly help?: string;
+}
+
+/** What is wrong with a rule as it is written; nothing where all is well. */
+export function ruleProblem(r: ast.CheckpointRule): RuleProblem | undefined {
+  const verb = r.verb.text;
+  if (!Object.hasOwn(ruleForms, verb))
+    return {
+      code: "unknown-rule",
+      message: `there is no checkpoint rule ${verb}`,
+      span: r.verb.span,
+      help: suggestion(verb, Object.keys(ruleForms), "there is") ?? "",
+    };
+  const { form, left, right }: RuleForm = ruleForms[verb as RuleVerb];
+  const within = (n: number, [low, high]: readonly [number, number]) => n >= low && n <= high;
+  if (!within(r.from.length, left) || !within(r.to.length, right))
+    return { code: "checkpoint-rule", message: `${verb} is written as ${form}`, span: r.span };
+  const parsed: Pattern[] = [];
+  for (const { text, span } of [...r.from, ...r.to]) {
+    const pattern = parsePattern(text);
+    if ("problem" in pattern) return { code: "checkpoint-pattern", message: pattern.problem, span };
+    parsed.push(pattern);
+  }
+  return nameProblem(r, parsed.slice(0, r.from.length), parsed.slice(r.from.length));
+}
+
+/** A name in a result must be one of the source; `unstack` makes one more. */
+function nameProblem(
+  r: ast.CheckpointRule,
+  from: readonly Pattern[],
+  to: readonly Pattern[],
+): RuleProblem | undefined {
+  const reversed = resultOnLeft.includes(r.verb.text);
+  const [sources, results] = reversed ? [to, from] : [from, to];
+  const known = sources[0]!.names;
+  const made = results.flatMap((p) => p.names).filter((n) => !known.includes(n));
+  const free = r.verb.text === "unstack" ? made.slice(1) : made;
+  const unknown = free[0] ?? results.flatMap(sumNames).find((n) => !known.includes(n) && !made.includes(n));
+  if (unknown === undefined) return undefined;
+  return {
+    code: "checkpoint-pattern",
+    message: `{${unknown}} is in the result, and in no pattern that is matched`,
+    span: r.span,
   };
 }

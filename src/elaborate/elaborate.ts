@@ -7,6 +7,7 @@ import type { Diagnostic } from "../support/diagnostic.ts";
 import { error } from "../support/diagnostic.ts";
 import { locationOf } from "../support/source.ts";
 import { bindParameters, runBody } from "./block-calls.ts";
+import { ruleProblem } from "./checkpoint-map.ts";
 import { configsOf, configValue, findConfig } from "./constants.ts";
 import { Env, fail, fileContext, top, type Context, type Session } from "./context.ts";
 import { evaluate, hintOf } from "./evaluate.ts";
@@ -269,8 +270,6 @@ function setBindings(
   return out;
 }
 
-const verbs = ["strip", "rename", "ignore", "transpose", "reshape", "concat", "split", "stack", "unstack"];
-
 function checkCheckpoints(session: Session, file: FileScope, found: readonly FoundModel[]): void {
   const names = found.map((m) => m.name);
   for (const c of file.checkpoints) {
@@ -279,17 +278,15 @@ function checkCheckpoints(session: Session, file: FileScope, found: readonly Fou
         span: c.model.span,
         help: suggestion(c.model.text, names, "there is"),
       });
-    for (const rule of c.rules) checkRule(session, rule);
+    for (const rule of c.rules) {
+      const problem = ruleProblem(rule);
+      if (problem)
+        session.report.error(problem.code, problem.message, {
+          span: problem.span,
+          help: problem.help || undefined,
+        });
+    }
   }
-}
-
-function checkRule(session: Session, rule: ast.CheckpointRule): void {
-  const verb = rule.verb.text;
-  if (!verbs.includes(verb))
-    session.report.error("unknown-rule", `there is no checkpoint rule ${verb}`, {
-      span: rule.verb.span,
-      help: suggestion(verb, verbs, "there is"),
-    });
 }
 
 /** Graphs of one module share weights by key, so a key has one type. */
