@@ -1,192 +1,277 @@
-// The meaning of a graph: every node's reference, in order, on CPU tensors. In f64 it is what all else is held against; in f32 it is a
-// second implementation. Also runs the prepare program. Knows graphs and op records, no op by name.
+// The reference evaluator: a graph as plain loops on the CPU, in f64 or f32. Every op brings its own meaning (`reference`); here
+// are order, lifetimes, symbols and rounding. Also runs the prepare program: the part of a graph that depends on weights alone.
+//
+// A bounded dimension gets its live value from the first tensor that has it as an axis: an op returns a tensor that is smaller
+// than its bound, and everything after sees that size.
 
 import { Bug } from "../support/bug.ts";
-import { InputError } from "../support/diagnostic.ts";
-import { roundToHalf } from "../support/half.ts";
+import { InputError, error, type Diagnostic } from "../support/diagnostic.ts";
+import { bindSymbols } from "./bind.ts";
 import { evaluateDim, type DimEnv } from "./dim.ts";
 import type { Graph, Node, Region, ValueId } from "./graph.ts";
+import { roundToHalf } from "./half.ts";
 import type { ReferenceContext } from "./op.ts";
-import { bindSymbols } from "./symbols.ts";
-import { newData, elementCount, toPrecision, type Precision, type Tensor } from "./tensor.ts";
-import type { TensorType } from "./types.ts";
+import { toPrecision, zeros, type Precision, type Tensor } from "./tensor.ts";
+import { showType, type TensorType } from "./types.ts";
 
-export type WeightSource = ReadonlyMap<string, Tensor> | ((key: string) => Tensor);
+export { bindSymbols, type Binding } from "./bind.ts";
+
+export type Weights = ReadonlyMap<string, Tensor> | ((key: string) => Tensor | undefined);
 
 export interface EvaluateOptions {
   /** Default f64. */
   readonly precision?: Precision;
   /** Symbols that no input fixes. */
   readonly dims?: Readonly<Record<string, number>>;
-  /** States at the start; absent ones have their initial value. */
+  /** By name; absent ones start at their initial value. */
   readonly states?: Readonly<Record<string, Tensor>>;
-  /** Called after each node, bodies of groups included. */
-  readonly observe?: (node: Node, results: readonly Tensor[]) => void;
+  /** Sees every node of the graph after it has run (not those of bodies), in order. */
+  observe?(node: Node, results: readonly Tensor[]): void;
 }
 
 export interface Evaluated {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly states: Readonly<Record<string, Tensor>>;
-  readonly dims: DimEnv;
 }
 
-/** Throws InputError where inputs are missing or do not fit. */
+/** Runs the graph; inputs, weights or states that do not fit are an InputError with every diagnostic. */
 export function evaluate(
   graph: Graph,
-  weights: WeightSource,
+  weights: Weights,
   inputs: Readonly<Record<string, Tensor>>,
   options: EvaluateOptions = {},
 ): Evaluated {
   const precision = options.precision ?? "f64";
-  const bound = graph.symbols.filter((s) => s.kind === "bound").map((s) => s.name);
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t.shape]));
-  const declared = graph.inputs.map((i) => ({ name: i.name, shape: i.type.shape }));
-  const { values: dims, diagnostics } = bindSymbols(bound, declared, shapes, options.dims);
-  if (diagnostics.length > 0) throw new InputError(diagnostics);
-  const run = new Run(graph, dims, precision, options.observe);
-  for (const i of graph.inputs) {
-    const given = inputs[i.name];
-    if (!given) throw new Bug(`no input ${i.name}`);
-    run.set(i.id, toPrecision(given, precision));
+  const { env, live, diagnostics } = bindSymbols(graph, shapes, options.dims);
+  const wrong = [...diagnostics, ...checkGiven(graph, inputs, options.states ?? {}, env)];
+  if (wrong.length > 0) throw new InputError(wrong);
+
+  const run = new Run(precision, env, live, graph, weights);
+  for (const input of graph.inputs) run.set(input.id, input.type, inputs[input.name]!);
+  for (const state of graph.states) {
+    const given = options.states?.[state.name];
+    const initial = () => filled(state.type, env, precision, state.initial);
+    run.set(state.id, state.type, given ?? initial());
   }
-  for (const s of graph.states)
-    run.set(s.id, options.states?.[s.name] ?? filled(s.type, s.initial, dims, precision));
-  run.useWeights(weights);
-  run.all(graph.nodes, new Set([...graph.outputs.map((o) => o.value), ...graph.states.map((s) => s.next)]));
+  const kept = new Set([...graph.outputs.map((o) => o.value), ...graph.states.map((s) => s.next)]);
+  run.nodes(graph.nodes, kept, options.observe);
   return {
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, run.get(o.value)])),
     states: Object.fromEntries(graph.states.map((s) => [s.name, run.get(s.next)])),
-    dims,
   };
 }
 
-/** Runs the part of the prepare program that the wanted values need. */
+/** The prepare program: values made from weights and constants alone, and only what these need. */
 export function evaluatePrepared(
   graph: Graph,
-  weights: WeightSource,
+  weights: Weights,
   wanted: readonly ValueId[],
   precision: Precision = "f64",
-): ReadonlyMap<ValueId, Tensor> {
-  const producers = new Map(graph.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const)));
-  const needed = new Set<Node>();
-  const stack = [...wanted];
-  while (stack.length > 0) {
-    const n = producers.get(stack.pop()!);
-    if (!n || needed.has(n)) continue;
-    needed.add(n);
-    stack.push(...n.inputs.filter((x) => x !== ""));
+): Map<ValueId, Tensor> {
+  const run = new Run(precision, {}, {}, graph, weights);
+  const needed = new Set<ValueId>(wanted);
+  const nodes: Node[] = [];
+  for (const node of [...graph.nodes].reverse()) {
+    if (!node.results.some((r) => needed.has(r.id))) continue;
+    nodes.unshift(node);
+    for (const id of node.inputs) needed.add(id);
   }
-  const run = new Run(graph, {}, precision);
-  run.useWeights(weights);
-  run.all(
-    graph.nodes.filter((n) => needed.has(n)),
-    new Set(wanted),
-  );
+  run.nodes(nodes, new Set(wanted));
   return new Map(wanted.map((id) => [id, run.get(id)]));
 }
 
-function filled(type: TensorType, value: number, dims: DimEnv, precision: Precision): Tensor {
-  const shape = type.shape.map((d) => evaluateDim(d, dims));
-  const data = newData(type.dtype, elementCount(shape), precision);
-  data.fill(value);
-  return { dtype: type.dtype, shape, data };
+function checkGiven(
+  graph: Graph,
+  inputs: Readonly<Record<string, Tensor>>,
+  states: Readonly<Record<string, Tensor>>,
+  env: DimEnv,
+): Diagnostic[] {
+  const out: Diagnostic[] = [];
+  for (const input of graph.inputs) {
+    const given = inputs[input.name];
+    if (given && given.dtype !== input.type.dtype)
+      out.push(error("input-type", `input ${input.name} is ${given.dtype}, expected ${input.type.dtype}`));
+  }
+  for (const [name, given] of Object.entries(states)) {
+    const state = graph.states.find((s) => s.name === name);
+    if (!state) {
+      out.push(error("unknown-state", `the model has no state called ${name}`));
+      continue;
+    }
+    const fits =
+      given.dtype === state.type.dtype &&
+      given.shape.length === state.type.shape.length &&
+      state.type.shape.every((d, i) => tryEvaluate(d, env) === given.shape[i]);
+    if (!fits)
+      out.push(
+        error(
+          "state-shape",
+          `state ${name} is ${given.dtype}[${given.shape.join(", ")}], expected ${showType(state.type)}`,
+        ),
+      );
+  }
+  return out;
 }
 
+function tryEvaluate(d: Parameters<typeof evaluateDim>[0], env: DimEnv): number | undefined {
+  try {
+    return evaluateDim(d, env);
+  } catch {
+    return undefined;
+  }
+}
+
+function filled(type: TensorType, env: DimEnv, precision: Precision, value: number): Tensor {
+  const t = zeros(
+    type.dtype,
+    type.shape.map((d) => evaluateDim(d, env)),
+    precision,
+  );
+  t.data.fill(value);
+  return t;
+}
+
+/** Values of one run. */
 class Run {
-  readonly #values = new Map<ValueId, Tensor>();
-  readonly #graph: Graph;
-  readonly #dims: DimEnv;
   readonly #precision: Precision;
-  readonly #observe: EvaluateOptions["observe"];
-  #weights: (id: ValueId) => Tensor | undefined = () => undefined;
+  /** Bounded symbols without a live value stand at their bound. */
+  readonly #env: Record<string, number>;
+  readonly #undecided: Set<string>;
+  readonly #values = new Map<ValueId, Tensor>();
+  readonly #weights: ReadonlyMap<ValueId, { readonly key: string; readonly type: TensorType }>;
+  readonly #fetch: (key: string) => Tensor | undefined;
 
-  constructor(graph: Graph, dims: DimEnv, precision: Precision, observe?: EvaluateOptions["observe"]) {
-    this.#graph = graph;
-    this.#dims = dims;
+  constructor(precision: Precision, env: DimEnv, live: DimEnv, graph: Graph, weights: Weights) {
     this.#precision = precision;
-    this.#observe = observe;
+    this.#env = { ...env };
+    this.#undecided = new Set(
+      graph.symbols.filter((s) => s.kind === "bounded" && !Object.hasOwn(live, s.name)).map((s) => s.name),
+    );
+    this.#weights = new Map(graph.weights.map((w) => [w.id, w]));
+    this.#fetch = typeof weights === "function" ? weights : (key) => weights.get(key);
   }
 
-  useWeights(source: WeightSource): void {
-    const keys = new Map(this.#graph.weights.map((w) => [w.id, w.key]));
-    this.#weights = (id) => {
-      const key = keys.get(id);
-      if (key === undefined) return undefined;
-      const t = typeof source === "function" ? source(key) : source.get(key);
-      if (!t) throw new Bug(`no weight ${key}`);
-      return toPrecision(t, this.#precision);
-    };
-  }
-
-  set(id: ValueId, t: Tensor): void {
-    this.#values.set(id, t);
+  set(id: ValueId, type: TensorType, value: Tensor): void {
+    this.#settle(type, value.shape);
+    this.#values.set(id, this.#stored(value, type));
   }
 
   get(id: ValueId): Tensor {
-    const known = this.#values.get(id) ?? this.#weights(id);
-    if (!known) throw new Bug(`value ${id} was not computed`);
-    return known;
+    const value = this.#values.get(id) ?? this.#weight(id);
+    if (!value) throw new Bug(`value ${id} is used before it is made`);
+    return value;
   }
 
-  /** Values are let go after their last reader, unless kept. */
-  all(nodes: readonly Node[], keep: ReadonlySet<ValueId>): void {
-    const last = new Map<ValueId, number>();
-    nodes.forEach((n, i) => n.inputs.forEach((x) => last.set(x, i)));
-    nodes.forEach((n, i) => {
-      const results = this.#node(n, (id) => this.get(id));
-      n.results.forEach((r, j) => this.#values.set(r.id, results[j]!));
-      for (const x of n.inputs) if (last.get(x) === i && !keep.has(x)) this.#values.delete(x);
-    });
+  /** Weights are fetched when first read, and held until their last use like any other value. */
+  #weight(id: ValueId): Tensor | undefined {
+    const weight = this.#weights.get(id);
+    if (!weight) return undefined;
+    const value = this.#fetch(weight.key);
+    const shape = weight.type.shape.map((d) => this.size(d));
+    if (!value) throw new InputError([error("missing-weight", `there is no weight called ${weight.key}`)]);
+    if (value.shape.join() !== shape.join())
+      throw new InputError([
+        error(
+          "weight-shape",
+          `weight ${weight.key} is [${value.shape.join(", ")}], expected ${showType(weight.type)}`,
+        ),
+      ]);
+    const stored = this.#stored({ ...value, dtype: weight.type.dtype }, weight.type);
+    this.#values.set(id, stored);
+    return stored;
   }
 
-  #node(n: Node, read: (id: ValueId) => Tensor): readonly Tensor[] {
-    const inputs = n.inputs.map((x) => (x === "" ? undefined : read(x)));
+  size(d: Parameters<typeof evaluateDim>[0]): number {
+    return evaluateDim(d, this.#env);
+  }
+
+  nodes(nodes: readonly Node[], kept: ReadonlySet<ValueId>, observe?: EvaluateOptions["observe"]): void {
+    const lastUse = new Map<ValueId, number>();
+    for (const [i, node] of nodes.entries()) for (const id of node.inputs) lastUse.set(id, i);
+    for (const [i, node] of nodes.entries()) {
+      const results = this.#node(node);
+      for (const [k, r] of node.results.entries()) this.#values.set(r.id, results[k]!);
+      observe?.(node, results);
+      for (const id of [...node.inputs, ...node.results.map((r) => r.id)])
+        if ((lastUse.get(id) ?? i) <= i && !kept.has(id)) this.#values.delete(id);
+    }
+  }
+
+  #node(node: Node): readonly Tensor[] {
     const results =
-      n.body && n.op.lowering.kind === "group" ? this.#region(n.body, inputs) : this.#reference(n, inputs);
-    const rounded = results.map((t) => (t.dtype === "f16" ? roundHalf(t) : t));
-    this.#observe?.(n, rounded);
-    return rounded;
-  }
-
-  #region(body: Region, inputs: readonly (Tensor | undefined)[]): readonly Tensor[] {
-    const local = new Map<ValueId, Tensor>();
-    body.params.forEach((p, i) => {
-      const t = inputs[i];
-      if (t) local.set(p.id, t);
+      node.op.lowering.kind === "group" ? this.#body(node) : node.op.reference(this.#context(node));
+    if (results.length !== node.results.length)
+      throw new Bug(`${node.op.name} gave ${results.length} results, expected ${node.results.length}`);
+    return results.map((t, k) => {
+      const { type } = node.results[k]!;
+      this.#settle(type, t.shape);
+      this.#checkShape(node, type, t);
+      return this.#stored(t, type);
     });
-    const read = (id: ValueId): Tensor => {
-      const t = local.get(id);
-      if (!t) throw new Bug(`value ${id} is not in the body`);
-      return t;
-    };
-    for (const n of body.nodes) this.#node(n, read).forEach((t, i) => local.set(n.results[i]!.id, t));
-    return body.results.map(read);
   }
 
-  #reference(n: Node, inputs: readonly (Tensor | undefined)[]): readonly Tensor[] {
-    const shapes = n.results.map((r) => r.type.shape.map((d) => evaluateDim(d, this.#dims)));
-    const at = (name: string) => inputs[n.op.inputs.findIndex((x) => x.name === name)];
-    const context: ReferenceContext = {
-      attrs: n.attrs,
+  #body(node: Node): readonly Tensor[] {
+    const { body } = node;
+    if (!body) throw new Bug(`${node.op.name} has no body`);
+    if (body.params.length !== node.inputs.length)
+      throw new Bug(`${node.op.name} has ${node.inputs.length} inputs for ${body.params.length} parameters`);
+    for (const [i, p] of body.params.entries()) this.#values.set(p.id, this.get(node.inputs[i]!));
+    this.nodes(body.nodes, bodyKept(body));
+    const results = body.results.map((id) => this.get(id));
+    for (const id of bodyKept(body)) this.#values.delete(id);
+    return results;
+  }
+
+  #context(node: Node): ReferenceContext {
+    const { op, attrs } = node;
+    const idOf = (name: string) => node.inputs[op.inputs.findIndex((x) => x.name === name)] || undefined;
+    const shapes = node.results.map((r) => r.type.shape.map((d) => this.size(d)));
+    return {
+      attrs,
       precision: this.#precision,
       shapes,
-      has: (name) => at(name) !== undefined,
-      input(name) {
-        const t = at(name);
-        if (!t) throw new Bug(`${n.op.name} has no input ${name}`);
-        return t;
+      has: (name) => idOf(name) !== undefined,
+      input: (name) => {
+        const id = idOf(name);
+        if (!id) throw new Bug(`${op.name} was not given ${name}`);
+        return this.get(id);
       },
-      result: (i = 0) => {
-        const type = n.results[i]!.type;
-        const shape = shapes[i]!;
-        return { dtype: type.dtype, shape, data: newData(type.dtype, elementCount(shape), this.#precision) };
-      },
-      size: (d) => evaluateDim(d, this.#dims),
+      result: (i = 0) => zeros(node.results[i]!.type.dtype, shapes[i]!, this.#precision),
+      size: (d) => this.size(d),
     };
-    return n.op.reference(context);
+  }
+
+  /** A tensor with an undecided dimension as an axis decides it. */
+  #settle(type: TensorType, shape: readonly number[]): void {
+    if (this.#undecided.size === 0) return;
+    for (const [axis, d] of type.shape.entries()) {
+      if (!this.#undecided.has(d.key)) continue;
+      const size = shape[axis]!;
+      if (size > this.#env[d.key]!)
+        throw new Bug(`${d.key} became ${size}, above its bound ${this.#env[d.key]}`);
+      this.#env[d.key] = size;
+      this.#undecided.delete(d.key);
+    }
+  }
+
+  #checkShape(node: Node, type: TensorType, t: Tensor): void {
+    const expected = type.shape.map((d) => this.size(d));
+    if (expected.join() !== t.shape.join() || t.dtype !== type.dtype)
+      throw new Bug(
+        `${node.op.name} gave ${t.dtype}[${t.shape}] where ${showType(type)} = [${expected}] was inferred`,
+      );
+  }
+
+  /** In the precision of the run; f16 values are rounded wherever they are stored. */
+  #stored(t: Tensor, type: TensorType): Tensor {
+    const value = toPrecision(t, this.#precision);
+    if (type.dtype !== "f16") return value;
+    return { ...value, data: value.data.map(roundToHalf) };
   }
 }
 
-function roundHalf(t: Tensor): Tensor {
-  return { ...t, data: t.data.map(roundToHalf) as Tensor["data"] };
+/** Values of a body that outlive its nodes: its results, and its parameters (freed by the caller). */
+function bodyKept(body: Region): ReadonlySet<ValueId> {
+  return new Set([...body.results, ...body.params.map((p) => p.id)]);
 }

@@ -58,6 +58,8 @@ export interface PlanKernel {
     readonly name: string;
     readonly offset: number;
     readonly scalar: "u32" | "f32";
+    /** Read from the extents buffer: `offset` is its index there, and the dispatch passes nothing. */
+    readonly live: boolean;
   }[];
   readonly buffers: readonly PlanBinding[];
 }

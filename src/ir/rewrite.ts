@@ -21,11 +21,17 @@ import type { Annotation, Attrs, Graph, Node, Value, ValueId } from "./graph.ts"
 import { inferTypes, type OpLookup } from "./op.ts";
 import { printNode, printNodeWhole } from "./print.ts";
 import { RewriteGraph, type Cell } from "./rewrite-graph.ts";
-import type { NewNodeOptions, Refusal, RewriteContext, RewriteEvent, RewriteResult } from "./rewrite-types.ts";
+import type {
+  NewNodeOptions,
+  Refusal,
+  RewriteContext,
+  RewriteEvent,
+  RewriteResult,
+} from "./rewrite-types.ts";
 import type { Rule } from "./rewrite-types.ts";
 import { sameShape, showType, type TensorType } from "./types.ts";
 
-export { mergeDuplicates, removeDead, renameUses, replaceGraphNodes } from "./rewrite-helpers.ts";
+export { countUses, mergeDuplicates, removeDead, renameUses, replaceGraphNodes } from "./rewrite-helpers.ts";
 
 export interface RewriteOptions {
   /** More sweeps than this are a loop; default 100. */
@@ -164,13 +170,7 @@ class Attempt implements RewriteContext {
   readonly #matched = new Set<Node>();
   readonly #firstId: number;
 
-  constructor(
-    rule: Rule,
-    cell: Cell,
-    state: RewriteGraph,
-    lookup: OpLookup,
-    refusals: Map<string, Refusal>,
-  ) {
+  constructor(rule: Rule, cell: Cell, state: RewriteGraph, lookup: OpLookup, refusals: Map<string, Refusal>) {
     this.#rule = rule;
     this.#cell = cell;
     this.#root = cell.node;
@@ -211,12 +211,13 @@ class Attempt implements RewriteContext {
 
   constant(id: ValueId): number | undefined {
     // A literal is an op without inputs and with a `value`; moving a splat about leaves a splat, unless a value is filled in (pad).
-    for (let at = id; ; ) {
+    for (let at = id; ;) {
       const node = this.producer(at);
       if (!node) return undefined;
       const value = node.attrs.value;
       if (node.op.inputs.length === 0) return typeof value === "number" ? value : undefined;
-      if (!node.op.traits.includes("movement") || node.op.inputs.length !== 1 || value !== undefined) return undefined;
+      if (!node.op.traits.includes("movement") || node.op.inputs.length !== 1 || value !== undefined)
+        return undefined;
       at = node.inputs[0]!;
     }
   }
@@ -232,7 +233,8 @@ class Attempt implements RewriteContext {
     const full = withDefaults(op, attrs);
     const ids = inputs.map((x) => x ?? "");
     for (const id of ids)
-      if (this.#root.results.some((r) => r.id === id)) throw this.#bug(`${name} reads ${id}, which it is to replace`);
+      if (this.#root.results.some((r) => r.id === id))
+        throw this.#bug(`${name} reads ${id}, which it is to replace`);
     const types = options.types ?? this.#infer(op, ids, full);
     const results = types.map((type) => ({ id: this.#state.freshId(), type }));
     const pending: Pending = { op, inputs: ids, attrs: full, results, body: options.body };
@@ -283,34 +285,37 @@ class Attempt implements RewriteContext {
     const renamed = this.#takeIds(replacement);
 
     const cells = this.#pending.map((p) => this.#state.makeCell(this.#nodeOf(p, spans)));
-    const home = this.#state.replace(this.#cell, cells, renamed);
-    const heir = this.#state.producer(renamed.get(root.results[0]!.id) ?? root.results[0]!.id);
-    const removed = this.#state.removeUnread([...cells, ...this.#inputsOf(root), ...matched]);
-    const gone = new Set(removed);
+    const following = this.#state.replace(this.#cell, cells, renamed);
+    const maybeUnread = [...cells.map((c) => c.node), ...matched].map((n) => n.results[0]!.id);
+    const removed = this.#state.removeUnread(
+      [...root.inputs, ...maybeUnread].flatMap((x) => this.#state.producer(x) ?? []),
+    );
+    const removedIds = new Set(removed.flatMap((n) => n.results.map((r) => r.id)));
+
+    const first = root.results[0]!.id;
+    const heir = this.#state.producer(renamed.get(first) ?? first);
     if (heir) {
-      const kept = matched.filter((n) => gone.has(n)).flatMap((n) => n.annotations);
+      const absorbed = matched.filter((n) => removedIds.has(n.results[0]!.id)).flatMap((n) => n.annotations);
       this.#state.update(heir, {
         ...heir.node,
-        spans: cells.includes(heir) ? heir.node.spans : unionSpans(heir.node.spans, spans),
-        annotations: unionAnnotations(heir.node.annotations, annotations, kept),
+        spans: cells.includes(heir) ? spans : unionSpans(heir.node.spans, spans),
+        annotations: unionAnnotations(heir.node.annotations, annotations, absorbed),
       });
     }
 
     const stayed = cells.filter((c) => this.#state.isIn(c));
+    const replacedIds = [...renamed].map(([from, to]) => `${from} is now ${to}`);
     const rootIds = new Set(root.results.map((r) => r.id));
-    const after = stayed.map((c) => printNode(c.node));
-    for (const r of root.results) if (renamed.has(r.id)) after.push(`${r.id} is now ${renamed.get(r.id)!}`);
-    const removedIds = removed.filter((n) => !cells.some((c) => c.node === n)).flatMap((n) => n.results.map((r) => r.id));
+    const madeIds = new Set(cells.flatMap((c) => c.node.results.map((r) => r.id)));
     const event: RewriteEvent = {
       rule: this.#rule.name,
       before: [...matched, root].map(printNode),
-      after,
-      removed: [...removedIds, ...root.results.map((r) => r.id).filter((id) => renamed.has(id))],
+      after: [...stayed.map((c) => printNode(c.node)), ...replacedIds],
+      removed: [...[...removedIds].filter((id) => !madeIds.has(id)), ...renamed.keys()],
       added: stayed.flatMap((c) => c.node.results.map((r) => r.id)).filter((id) => !rootIds.has(id)),
       spans,
     };
-    const next = stayed[0] ?? (home && this.#state.isIn(home) ? home : this.#state.first());
-    return { event, cells: stayed, next: stayed.length > 0 ? stayed[0] : home === undefined ? undefined : next };
+    return { event, cells: stayed, next: stayed[0] ?? following };
   }
 
   #checkReplacement(replacement: readonly ValueId[]): void {
@@ -330,7 +335,8 @@ class Attempt implements RewriteContext {
   /** Undefined where there is no node to carry them, which is refused. */
   #annotationsToKeep(replacement: readonly ValueId[]): readonly Annotation[] | undefined {
     const kept = this.#root.annotations;
-    if (kept.length === 0 || this.#madeBy.has(replacement[0]!) || this.#state.producer(replacement[0]!)) return kept;
+    if (kept.length === 0 || this.#madeBy.has(replacement[0]!) || this.#state.producer(replacement[0]!))
+      return kept;
     this.refuse(`the annotation \`${kept[0]!.name} ${kept[0]!.call}\` would be lost`);
     return undefined;
   }
@@ -374,11 +380,16 @@ class Attempt implements RewriteContext {
 
   #nodeOf(p: Pending, spans: readonly Location[]): Node {
     const { op, inputs, attrs, results, body } = p;
-    return { op, inputs, attrs, results, spans, scope: this.#root.scope, annotations: [], ...(body && { body }) };
-  }
-
-  #inputsOf(node: Node): Cell[] {
-    return node.inputs.flatMap((x) => this.#state.producer(x) ?? []);
+    return {
+      op,
+      inputs,
+      attrs,
+      results,
+      spans,
+      scope: this.#root.scope,
+      annotations: [],
+      ...(body && { body }),
+    };
   }
 
   #bug(message: string): Bug {
