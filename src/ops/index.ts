@@ -10,6 +10,7 @@ import * as shape from "./shape.ts";
 import { constant } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
+import { copy, group } from "./group.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 
 export const allOps: readonly OpDefinition[] = [
@@ -72,6 +73,8 @@ export const allOps: readonly OpDefinition[] = [
   conv2d,
   avgPool2d,
   maxPool2d,
+  group,
+  copy,
 ];
 
 const byName = new Map(allOps.map((op) => [op.name, op]));

@@ -1,0 +1,260 @@
+// Random calls of every op, for the property tests. A new op without a case here fails a test that says so.
+
+import type { Attrs } from "../../src/ir/graph.ts";
+import { allOps } from "../../src/ops/index.ts";
+import type { Tensor } from "../../src/ir/tensor.ts";
+import type { Call, Inputs, Random } from "./support.ts";
+
+type Made = { readonly inputs: Inputs; readonly attrs?: Attrs };
+type Maker = (r: Random) => Made;
+
+const present = (inputs: Record<string, Tensor | undefined>): Inputs =>
+  Object.fromEntries(Object.entries(inputs).filter((x): x is [string, Tensor] => x[1] !== undefined));
+
+const unary =
+  (low: number, high: number): Maker =>
+  (r) => ({ inputs: { x: r.tensor(r.shape(r.int(0, 4)), "f32", low, high) } });
+
+/** Two shapes that broadcast, in either order. */
+function broadcastPair(r: Random): [number[], number[]] {
+  const full = r.shape(r.int(0, 4));
+  const part = full.slice(r.int(0, full.length)).map((s) => (r.int(0, 2) === 0 ? 1 : s));
+  return r.int(0, 1) ? [full, part] : [part, full];
+}
+
+const binary =
+  (dtypes: readonly ("f32" | "i32" | "u32" | "bool")[], low = -3, high = 3): Maker =>
+  (r) => {
+    const [a, b] = broadcastPair(r);
+    const dtype = r.pick(dtypes);
+    return { inputs: { a: r.tensor(a, dtype, low, high), b: r.tensor(b, dtype, low, high) } };
+  };
+
+const numbers = ["f32", "i32", "u32"] as const;
+
+const reduction: Maker = (r) => {
+  const shape = r.shape(r.int(1, 4));
+  const axes = shape.map((_, i) => i).filter(() => r.int(0, 1) === 1);
+  return { inputs: { x: r.tensor(shape) }, attrs: { axes, keepdims: r.int(0, 1) === 1 } };
+};
+
+const oneAxis: Maker = (r) => {
+  const shape = r.shape(r.int(1, 4));
+  return { inputs: { x: r.tensor(shape) }, attrs: { axis: r.int(-shape.length, shape.length - 1) } };
+};
+
+const maybe = (r: Random, make: () => Tensor): Tensor | undefined => (r.int(0, 2) > 0 ? make() : undefined);
+
+function axisNorm(withBias: boolean): Maker {
+  return (r) => {
+    const { inputs, attrs } = oneAxis(r);
+    const shape = inputs["x"]!.shape;
+    const axis = attrs!["axis"] as number;
+    const size = [shape.at(axis)!];
+    const weight = maybe(r, () => r.tensor(size));
+    const bias = withBias ? maybe(r, () => r.tensor(size)) : undefined;
+    return { inputs: present({ ...inputs, weight, bias }), attrs: { axis, eps: 0.01 } };
+  };
+}
+
+/** Windows with a padding of at most half their size, over an image that they fit into. */
+function window(r: Random) {
+  const size = [r.int(1, 3), r.int(1, 3)];
+  const pad = size.map((s) => r.int(0, Math.floor(s / 2)));
+  const stride = [r.int(1, 3), r.int(1, 3)];
+  const dilation = [r.int(1, 2), r.int(1, 2)];
+  const image = size.map((s, i) => dilation[i]! * (s - 1) + 1 + r.int(0, 4));
+  return { size, pad, stride, dilation, image };
+}
+
+const cases: Readonly<Record<string, Maker>> = {
+  constant: (r) => ({
+    inputs: {},
+    attrs: { value: r.int(0, 5), dtype: r.pick(numbers), shape: r.shape(r.int(0, 3)) },
+  }),
+  add: binary(numbers),
+  sub: binary(numbers),
+  mul: binary(numbers),
+  div: binary(["f32"], 0.5, 2),
+  pow: (r) =>
+    r.int(0, 1)
+      ? binary(["f32"], 0.2, 3)(r)
+      : { inputs: { a: r.tensor([6]), b: { ...r.tensor([6], "i32", -3, 3), dtype: "f32" } } },
+  maximum: binary(numbers),
+  minimum: binary(numbers),
+  neg: unary(-2, 2),
+  abs: unary(-2, 2),
+  square: unary(-2, 2),
+  sqrt: unary(0, 4),
+  rsqrt: unary(0.1, 4),
+  exp: unary(-3, 3),
+  log: unary(0.1, 4),
+  floor: unary(-3, 3),
+  ceil: unary(-3, 3),
+  cast: (r) => ({
+    inputs: { x: r.tensor(r.shape(2), r.pick(["f32", "i32", "bool"])) },
+    attrs: { dtype: r.pick(["f32", "i32", "bool"]) },
+  }),
+  relu: unary(-2, 2),
+  gelu: (r) => ({ ...unary(-6, 6)(r), attrs: { approximate: r.pick(["none", "tanh"]) } }),
+  silu: unary(-6, 6),
+  sigmoid: unary(-6, 6),
+  tanh: unary(-6, 6),
+  erf: unary(-4, 4),
+  less: binary(numbers),
+  less_equal: binary(numbers),
+  greater: binary(numbers),
+  greater_equal: binary(numbers),
+  equal: binary(numbers),
+  not_equal: binary(numbers),
+  logical_and: binary(["bool"]),
+  logical_or: binary(["bool"]),
+  logical_not: (r) => ({ inputs: { x: r.tensor(r.shape(2), "bool") } }),
+  where: (r) => {
+    const [a, b] = broadcastPair(r);
+    const condition = r.int(0, 1) ? a : b;
+    return { inputs: { condition: r.tensor(condition, "bool"), a: r.tensor(a), b: r.tensor(b) } };
+  },
+  reshape: (r) => {
+    const shape = r.shape(4, 3);
+    const [a, b, c, d] = shape as [number, number, number, number];
+    const dims = r.pick([
+      [a, b, c * d],
+      [a * b, c * d],
+      [d, c, b, a],
+      [-1],
+      [a, 1, b * c, d],
+      [a * b, -1, 1],
+      [b, a * c, d],
+    ]);
+    return { inputs: { x: r.tensor(shape) }, attrs: { dims } };
+  },
+  transpose: (r) => {
+    const shape = r.shape(r.int(0, 4));
+    const left = shape.map((_, i) => i);
+    const perm = shape.map(() => left.splice(r.int(0, left.length - 1), 1)[0]!);
+    return { inputs: { x: r.tensor(shape) }, attrs: { perm } };
+  },
+  broadcast_to: (r) => {
+    const dims = r.shape(r.int(0, 4));
+    const shape = dims.slice(r.int(0, dims.length)).map((s) => (r.int(0, 1) ? s : 1));
+    return { inputs: { x: r.tensor(shape) }, attrs: { dims } };
+  },
+  squeeze: (r) => {
+    const shape = r.shape(4).map((s) => (r.int(0, 1) ? 1 : s));
+    const axes = shape.flatMap((s, i) => (s === 1 && r.int(0, 1) ? [i] : []));
+    return { inputs: { x: r.tensor(shape) }, attrs: { axes } };
+  },
+  unsqueeze: (r) => ({
+    inputs: { x: r.tensor(r.shape(2)) },
+    attrs: { axes: r.pick([[0], [1, 3], [-1], [], [2, 0]]) },
+  }),
+  slice: (r) => {
+    const shape = r.shape(3, 6);
+    const axis = r.int(0, 2);
+    const start = r.int(0, shape[axis]! - 1);
+    const end = r.int(start + 1, shape[axis]!);
+    const ends = r.int(0, 2) ? { end } : {};
+    return { inputs: { x: r.tensor(shape) }, attrs: { axis, start, ...ends, step: r.int(1, 3) } };
+  },
+  concat: (r) => {
+    const shape = r.shape(3);
+    const axis = r.int(0, 2);
+    const second = shape.map((s, i) => (i === axis ? r.int(1, 4) : s));
+    return { inputs: { a: r.tensor(shape), b: r.tensor(second) }, attrs: { axis } };
+  },
+  pad: (r) => {
+    const counts = () => [r.int(0, 2), r.int(0, 2)];
+    return {
+      inputs: { x: r.tensor(r.shape(2)) },
+      attrs: { before: counts(), after: counts(), value: r.int(-2, 2) },
+    };
+  },
+  sum: reduction,
+  mean: reduction,
+  variance: reduction,
+  reduce_max: reduction,
+  reduce_min: reduction,
+  group_norm: (r) => {
+    const groups = r.int(1, 3);
+    const channelAxis = r.int(1, 2);
+    const shape = r.shape(4, 3);
+    shape[channelAxis] = groups * r.int(1, 2);
+    const size = [shape[channelAxis]];
+    const weight = maybe(r, () => r.tensor(size));
+    const bias = maybe(r, () => r.tensor(size));
+    const attrs = { groups, channel_axis: channelAxis, eps: 0.01 };
+    return { inputs: present({ x: r.tensor(shape), weight, bias }), attrs };
+  },
+  layer_norm: axisNorm(true),
+  rms_norm: axisNorm(false),
+  batch_norm: (r) => {
+    const shape = r.shape(3);
+    const axis = r.int(0, 2);
+    const size = [shape[axis]!];
+    const inputs = present({
+      x: r.tensor(shape),
+      weight: maybe(r, () => r.tensor(size)),
+      bias: maybe(r, () => r.tensor(size)),
+      running_mean: r.tensor(size),
+      running_var: r.tensor(size, "f32", 0.2, 2),
+    });
+    return { inputs, attrs: { channel_axis: axis } };
+  },
+  softmax: oneAxis,
+  log_softmax: oneAxis,
+  l2_normalize: oneAxis,
+  linear: (r) => {
+    const shape = r.shape(r.int(1, 3), 5);
+    const out = r.int(1, 5);
+    const bias = maybe(r, () => r.tensor([out]));
+    return { inputs: present({ x: r.tensor(shape), weight: r.tensor([out, shape.at(-1)!]), bias }) };
+  },
+  matmul: (r) => {
+    const [batchA, batchB] = broadcastPair(r);
+    const [rows, length, columns] = r.shape(3, 5) as [number, number, number];
+    const [ta, tb] = [r.int(0, 1) === 1, r.int(0, 1) === 1];
+    return {
+      inputs: {
+        a: r.tensor([...batchA, ...(ta ? [length, rows] : [rows, length])]),
+        b: r.tensor([...batchB, ...(tb ? [columns, length] : [length, columns])]),
+      },
+      attrs: { transpose_a: ta, transpose_b: tb },
+    };
+  },
+  conv2d: (r) => {
+    const { size, pad, stride, dilation, image } = window(r);
+    const [batch, channels, out] = r.shape(3, 3) as [number, number, number];
+    const bias = maybe(r, () => r.tensor([out]));
+    return {
+      inputs: present({
+        x: r.tensor([batch, channels, ...image]),
+        weight: r.tensor([out, channels, ...size]),
+        bias,
+      }),
+      attrs: { stride, pad, dilation },
+    };
+  },
+  avg_pool2d: (r) => {
+    const { size, pad, stride, image } = window(r);
+    const attrs = { size, pad, stride, ceil_mode: r.int(0, 1) === 1, count_include_pad: r.int(0, 1) === 1 };
+    return { inputs: { x: r.tensor([1, 2, ...image]) }, attrs };
+  },
+  max_pool2d: (r) => {
+    const { size, pad, stride, dilation, image } = window(r);
+    const attrs = { size, pad, stride, dilation, ceil_mode: r.int(0, 1) === 1 };
+    return { inputs: { x: r.tensor([1, 2, ...image]) }, attrs };
+  },
+  copy: unary(-2, 2),
+};
+
+/** Ops whose meaning is that of their body cannot be called on their own. */
+export const callable = allOps.filter((op) => op.lowering.kind !== "group");
+
+export function randomCall(name: string, r: Random): Call {
+  const maker = cases[name];
+  const op = allOps.find((x) => x.name === name);
+  if (!maker || !op) throw new Error(`add a random case of ${name} to test/ops/cases.ts`);
+  const { inputs, attrs } = maker(r);
+  return { op, inputs, attrs: attrs ?? {} };
+}
