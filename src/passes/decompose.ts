@@ -1,0 +1,69 @@
+// Expands every op that is written with other ops (norms, softmax, variance) into them, where it stands, keeping its lines and scope.
+// Late, because the passes before match the whole norm.
+
+import { GraphBuilder, type Node, type ValueId } from "../ir/graph.ts";
+import type { OpLookup } from "../ir/op.ts";
+import { rewrite } from "../ir/rewrite.ts";
+import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
+import type { Pass, PassResult } from "./pass.ts";
+
+export const decompose: Pass = {
+  name: "decompose",
+  doc: "Write norms, softmax and their like with reductions and elementwise ops.",
+  level: 0,
+  numerics: "reassociates",
+  domain: "finite inputs; the definition's own order of operations against the op's plain loops",
+  needs: [],
+  gives: ["primitive"],
+  run(graph, c): PassResult {
+    const roots = new Set(graph.nodes.filter((n) => n.op.lowering.kind === "decompose").map((n) => n.op.name));
+    return rewrite(graph, [expandRule([...roots], c.lookup)], c.lookup);
+  },
+};
+
+/** One rule for all: what an op is made of is on its record. */
+function expandRule(roots: readonly string[], lookup: OpLookup): Rule {
+  return {
+    name: "decompose",
+    equation: "op(x) = its definition",
+    doc: "What an op is made of is on its record.",
+    roots,
+    apply: (root, c) => expand(root, root.inputs, c, lookup),
+  };
+}
+
+/** Ids of a scratch builder, out of reach of the graph's own. */
+const SCRATCH = 2 ** 40;
+
+function expand(
+  node: Node,
+  inputs: readonly ValueId[],
+  c: RewriteContext,
+  lookup: OpLookup,
+): readonly ValueId[] | null {
+  const lowering = node.op.lowering;
+  if (lowering.kind !== "decompose") return null;
+  const scratch = new GraphBuilder(node.op.name, lookup, SCRATCH);
+  for (const x of new Set(inputs)) if (x !== "") scratch.declare(x, c.type(x));
+  const results = lowering.decompose(
+    scratch,
+    inputs.map((x) => (x === "" ? undefined : x)),
+    node.attrs,
+  );
+  const made = new Map<ValueId, ValueId>();
+  const real = (x: ValueId): ValueId => made.get(x) ?? x;
+  for (const n of scratch.nodes) {
+    const from = n.inputs.map(real);
+    // A definition may use ops that have definitions.
+    const nested = expand(n, from, c, lookup);
+    const ids = nested ?? [
+      c.add(
+        n.op.name,
+        from.map((x) => (x === "" ? undefined : x)),
+        n.attrs,
+      ),
+    ];
+    n.results.forEach((r, i) => made.set(r.id, ids[i]!));
+  }
+  return results.map(real);
+}
