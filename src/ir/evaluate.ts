@@ -6,17 +6,15 @@
 
 import { Bug } from "../support/bug.ts";
 import { InputError, error, type Diagnostic } from "../support/diagnostic.ts";
-import { bindSymbols } from "./bind.ts";
+import { roundToHalf } from "../support/half.ts";
+import { bindGraph, type Binding } from "./bind.ts";
 import { evaluateDim, type DimEnv } from "./dim.ts";
 import type { Graph, Node, Region, ValueId } from "./graph.ts";
-import { roundToHalf } from "./half.ts";
 import type { ReferenceContext } from "./op.ts";
 import { toPrecision, zeros, type Precision, type Tensor } from "./tensor.ts";
 import { showType, type TensorType } from "./types.ts";
 
-export { bindSymbols, type Binding } from "./bind.ts";
-
-export type Weights = ReadonlyMap<string, Tensor> | ((key: string) => Tensor | undefined);
+export type WeightSource = ReadonlyMap<string, Tensor> | ((key: string) => Tensor | undefined);
 
 export interface EvaluateOptions {
   /** Default f64. */
@@ -25,29 +23,32 @@ export interface EvaluateOptions {
   readonly dims?: Readonly<Record<string, number>>;
   /** By name; absent ones start at their initial value. */
   readonly states?: Readonly<Record<string, Tensor>>;
-  /** Sees every node of the graph after it has run (not those of bodies), in order. */
+  /** Sees every node after it has run, those of bodies before the node that holds them. */
   observe?(node: Node, results: readonly Tensor[]): void;
 }
 
 export interface Evaluated {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly states: Readonly<Record<string, Tensor>>;
+  /** What every symbol stood for; a bounded one at its live value. */
+  readonly dims: DimEnv;
 }
 
 /** Runs the graph; inputs, weights or states that do not fit are an InputError with every diagnostic. */
 export function evaluate(
   graph: Graph,
-  weights: Weights,
+  weights: WeightSource,
   inputs: Readonly<Record<string, Tensor>>,
   options: EvaluateOptions = {},
 ): Evaluated {
   const precision = options.precision ?? "f64";
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t.shape]));
-  const { env, live, diagnostics } = bindSymbols(graph, shapes, options.dims);
+  const binding = bindGraph(graph, shapes, options.dims);
+  const { env, diagnostics } = binding;
   const wrong = [...diagnostics, ...checkGiven(graph, inputs, options.states ?? {}, env)];
   if (wrong.length > 0) throw new InputError(wrong);
 
-  const run = new Run(precision, env, live, graph, weights);
+  const run = new Run(precision, binding, graph, weights, options.observe);
   for (const input of graph.inputs) run.set(input.id, input.type, inputs[input.name]!);
   for (const state of graph.states) {
     const given = options.states?.[state.name];
@@ -55,21 +56,22 @@ export function evaluate(
     run.set(state.id, state.type, given ?? initial());
   }
   const kept = new Set([...graph.outputs.map((o) => o.value), ...graph.states.map((s) => s.next)]);
-  run.nodes(graph.nodes, kept, options.observe);
+  run.nodes(graph.nodes, kept);
   return {
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, run.get(o.value)])),
     states: Object.fromEntries(graph.states.map((s) => [s.name, run.get(s.next)])),
+    dims: run.dims,
   };
 }
 
 /** The prepare program: values made from weights and constants alone, and only what these need. */
 export function evaluatePrepared(
   graph: Graph,
-  weights: Weights,
+  weights: WeightSource,
   wanted: readonly ValueId[],
   precision: Precision = "f64",
 ): Map<ValueId, Tensor> {
-  const run = new Run(precision, {}, {}, graph, weights);
+  const run = new Run(precision, { env: {}, undecided: new Set() }, graph, weights);
   const needed = new Set<ValueId>(wanted);
   const nodes: Node[] = [];
   for (const node of [...graph.nodes].reverse()) {
@@ -141,15 +143,25 @@ class Run {
   readonly #values = new Map<ValueId, Tensor>();
   readonly #weights: ReadonlyMap<ValueId, { readonly key: string; readonly type: TensorType }>;
   readonly #fetch: (key: string) => Tensor | undefined;
+  readonly #observe: EvaluateOptions["observe"];
 
-  constructor(precision: Precision, env: DimEnv, live: DimEnv, graph: Graph, weights: Weights) {
+  constructor(
+    precision: Precision,
+    { env, undecided }: Pick<Binding, "env" | "undecided">,
+    graph: Graph,
+    weights: WeightSource,
+    observe?: EvaluateOptions["observe"],
+  ) {
     this.#precision = precision;
     this.#env = { ...env };
-    this.#undecided = new Set(
-      graph.symbols.filter((s) => s.kind === "bounded" && !Object.hasOwn(live, s.name)).map((s) => s.name),
-    );
+    this.#undecided = new Set(undecided);
     this.#weights = new Map(graph.weights.map((w) => [w.id, w]));
     this.#fetch = typeof weights === "function" ? weights : (key) => weights.get(key);
+    this.#observe = observe;
+  }
+
+  get dims(): DimEnv {
+    return { ...this.#env };
   }
 
   set(id: ValueId, type: TensorType, value: Tensor): void {
@@ -186,13 +198,14 @@ class Run {
     return evaluateDim(d, this.#env);
   }
 
-  nodes(nodes: readonly Node[], kept: ReadonlySet<ValueId>, observe?: EvaluateOptions["observe"]): void {
+  /** Values are let go after their last reader, unless kept. */
+  nodes(nodes: readonly Node[], kept: ReadonlySet<ValueId>): void {
     const lastUse = new Map<ValueId, number>();
     for (const [i, node] of nodes.entries()) for (const id of node.inputs) lastUse.set(id, i);
     for (const [i, node] of nodes.entries()) {
       const results = this.#node(node);
       for (const [k, r] of node.results.entries()) this.#values.set(r.id, results[k]!);
-      observe?.(node, results);
+      this.#observe?.(node, results);
       for (const id of [...node.inputs, ...node.results.map((r) => r.id)])
         if ((lastUse.get(id) ?? i) <= i && !kept.has(id)) this.#values.delete(id);
     }
