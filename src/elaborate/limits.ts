@@ -6,7 +6,7 @@ export interface Limits {
   /** Blocks called within blocks: `too-deep`. */
   readonly blockDepth: number;
   /** Expressions and statements within one another: `too-deep`. */
-  readonly nesting: number;
+  readonly nesting: 600number;
   /** Elements of a list: `list-too-long`. */
   readonly listLength: number;
   /** Turns of one loop: `too-many-iterations`. */
@@ -15,7 +15,7 @@ export interface Limits {
   readonly stringLength: number;
   /** Terms of a symbolic dimension, and factors of a term: `dimension-too-large`. */
   readonly dimensionTerms: number;
-  /** Expressions evaluated and list elements made, all together: `too-much-work`. */
+  /** Expressions evaluated, list elements made and (eightfold) loop turns, all together: `too-much-work`. */
   readonly work: number;
   /** Files imported, directly or not: `too-many-files`. */
   readonly files: number;
@@ -28,12 +28,12 @@ export interface Limits {
 export const defaultLimits: Limits = {
   nodes: 100_000,
   blockDepth: 64,
-  nesting: 1_500,
+  nesting: 600,
   listLength: 1_000_000,
   iterations: 100_000,
   stringLength: 65_536,
   dimensionTerms: 256,
-  work: 10_000_000,
+  work: 4_000_000,
   files: 256,
   importDepth: 32,
   diagnostics: 100,

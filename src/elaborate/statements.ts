@@ -4,7 +4,7 @@
 import type * as ast from "../parser/ast.ts";
 import { sameDim } from "../ir/dim.ts";
 import { showType } from "../ir/types.ts";
-import { fail, joinPath, nested, stop, type Binding, type Context, type Place } from "./context.ts";
+import { fail, joinPath, nested, spend, stop, type Binding, type Context, type Place } from "./context.ts";
 import { bindPattern, condition, elementsOf, evaluate, headOf, unpack } from "./evaluate.ts";
 import { addScope } from "./graph-state.ts";
 import { annotationsOf, describeLoop, labelPath } from "./labels.ts";
@@ -188,7 +188,7 @@ function loop(
   }
   const annotations = [...ctx.place.annotations, ...annotationsOf(ctx, s.annotations)];
   for (let i = 0; i < count; i++) {
-    if (ctx.session.used.stopped) return true;
+    if (!spend(ctx, 8, s.span)) return true;
     const t = turn(i);
     if (!t) return skip(ctx, [s.body]);
     const place = turnPlace(t, s, i, annotations);
