@@ -1,40 +1,30 @@
-// How a kernel's parameters and buffers are numbered in its bind group: sizes first, live extents second, then the buffers in order.
+// How a kernel's parameters and buffers are numbered in its bind group: the uniform block, the live extents, then the buffers in
+// order. Every parameter has one word of the block: a live one holds there where in `extents` its value is, so that kernels
+// which share code need not share symbols.
 
 import type { Kernel } from "../../ir/kernel.ts";
 
 export interface BindingLayout {
-  /** Binding of the uniform block; absent where every parameter is live or there are none. */
+  /** Binding of the uniform block; absent without parameters. */
   readonly params?: number;
-  /** Binding of the live extents. */
+  /** Binding of the live extents, an array of u32; absent without live parameters. */
   readonly extents?: number;
   readonly buffers: Readonly<Record<string, number>>;
+  /** A multiple of 16; 0 without parameters. */
   readonly uniformBytes: number;
-  /** Byte offset of each parameter in the uniform block; live ones: their index among the live ones. */
+  /** Byte offset of each parameter: of its value, or of a live one's index in `extents` (as u32). */
   readonly uniformOffsets: Readonly<Record<string, number>>;
 }
 
 export function bindingLayout(kernel: Kernel): BindingLayout {
-  const uniformOffsets: Record<string, number> = {};
-  let bytes = 0;
-  let live = 0;
-  for (const p of kernel.params) {
-    if (p.live) uniformOffsets[p.name] = live++;
-    else {
-      uniformOffsets[p.name] = bytes;
-      bytes += 4;
-    }
-  }
   let next = 0;
-  const params = bytes > 0 ? next++ : undefined;
-  const extents = live > 0 ? next++ : undefined;
-  const buffers: Record<string, number> = {};
-  for (const b of kernel.buffers) buffers[b.name] = next++;
+  const params = kernel.params.length > 0 ? next++ : undefined;
+  const extents = kernel.params.some((p) => p.live) ? next++ : undefined;
   return {
     ...(params !== undefined && { params }),
     ...(extents !== undefined && { extents }),
-    buffers,
-    // A uniform block is a multiple of 16 bytes.
-    uniformBytes: Math.ceil(bytes / 16) * 16,
-    uniformOffsets,
+    buffers: Object.fromEntries(kernel.buffers.map((b) => [b.name, next++])),
+    uniformBytes: Math.ceil((kernel.params.length * 4) / 16) * 16,
+    uniformOffsets: Object.fromEntries(kernel.params.map((p, i) => [p.name, i * 4])),
   };
 }

@@ -1,11 +1,14 @@
-// Kernel IR as WGSL: the only place that writes shader text.
+// Kernel IR as a WGSL module with one entry point, `main`: declarations and statements. Expressions are expression.ts, bindings
+// bindings.ts. This folder is the only place that writes shader text; it expects a kernel that the verifier accepts.
 
 import { Bug, unreachable } from "../../support/bug.ts";
 import { showLocation } from "../../support/source.ts";
 import { operands } from "../../ir/expr.ts";
-import type { BinaryOp, Expr, Kernel, KernelType, Statement, UnaryOp } from "../../ir/kernel.ts";
+import type { Builtin, Expr, Kernel, Statement } from "../../ir/kernel.ts";
+import { uniformity } from "../../ir/kernel-uniform.ts";
 import { bindingLayout } from "./bindings.ts";
-import { safeName } from "./names.ts";
+import { ExpressionPrinter, wgslType } from "./expression.ts";
+import { Names } from "./names.ts";
 
 export interface WgslOptions {
   /** Comment lines on top. */
@@ -14,120 +17,167 @@ export interface WgslOptions {
   readonly buffersReadWrite?: readonly string[];
 }
 
+type NonFinite = "infinity" | "not_a_number" | "half_infinity" | "half_not_a_number";
+
 export function printWgsl(kernel: Kernel, options: WgslOptions = {}): string {
-  return new Printer(kernel, options).print();
-}
-
-const symbols: Readonly<Partial<Record<BinaryOp, string>>> = {
-  add: "+", sub: "-", mul: "*", div: "/", mod: "%",
-  lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==", ne: "!=", and: "&&", or: "||",
-  bit_and: "&", bit_or: "|", bit_xor: "^", shift_left: "<<", shift_right: ">>",
-}; // prettier-ignore
-
-const functions: Readonly<Partial<Record<UnaryOp, string>>> = { rsqrt: "inverseSqrt" };
-
-/** Binding strength; operands that bind less are put in parentheses. */
-const MUL = 6;
-const ADD = 5;
-const COMPARE = 3;
-const AND = 2;
-const OR = 1;
-const ATOM = 9;
-const UNARY = 8;
-
-function strength(op: BinaryOp): number {
-  switch (op) {
-    case "mul":
-    case "div":
-    case "mod":
-      return MUL;
-    case "add":
-    case "sub":
-      return ADD;
-    case "and":
-      return AND;
-    case "or":
-      return OR;
-    case "lt":
-    case "le":
-    case "gt":
-    case "ge":
-    case "eq":
-    case "ne":
-      return COMPARE;
-    default:
-      return 4; // bits and shifts: WGSL wants parentheses around them and in them
-  }
+  return new Printer(kernel, options).module();
 }
 
 class Printer {
   readonly #kernel: Kernel;
   readonly #options: WgslOptions;
-  readonly #names = new Map<string, string>();
-  readonly #taken = new Set<string>();
-  readonly #lines: string[] = [];
-  #usesInfinity = false;
+  readonly #names = new Names();
+  readonly #expressions: ExpressionPrinter;
+  readonly #boolBuffers: ReadonlySet<string>;
+  readonly #builtins = new Set<Builtin>();
+  readonly #liveUsed = new Set<string>();
+  readonly #nonFinite = new Set<NonFinite>();
+  readonly #body: string[] = [];
 
   constructor(kernel: Kernel, options: WgslOptions) {
-    this.#kernel = kernel;
+    // A buffer declared writable is one whose values are not uniform.
+    const writable = new Set(options.buffersReadWrite);
+    const buffers = kernel.buffers.map((b) =>
+      writable.has(b.name) ? { ...b, access: "read_write" as const } : b,
+    );
+    this.#kernel = { ...kernel, buffers };
     this.#options = options;
+    this.#boolBuffers = new Set(buffers.filter((b) => b.type.scalar === "bool").map((b) => b.name));
+    // Outer names first, so that they are the ones that keep their spelling.
+    for (const d of [...kernel.params, ...buffers, ...kernel.shared]) this.#names.of(d.name);
+    this.#expressions = new ExpressionPrinter({
+      name: (of) => this.#names.of(of),
+      param: (name) => this.#param(name),
+      builtin: (name) => this.#builtin(name),
+      isBoolBuffer: (name) => this.#boolBuffers.has(name),
+      nonFinite: (value, scalar) => this.#nonFiniteText(value, scalar),
+    });
   }
 
-  print(): string {
-    const k = this.#kernel;
-    const layout = bindingLayout(k);
-    this.#block(k.body, 1);
-    const body = this.#lines.splice(0);
-    const used = builtinsOf(k.body);
-    const head: string[] = (this.#options.header ?? []).map((h) => `// ${h}`);
-    head.push(`// ${k.name}`);
-    for (const n of k.notes) head.push(`// ${n}`);
-    for (const at of k.locations) head.push(`// from ${showLocation(at)}`);
-    if (k.subgroupSize > 0) head.push("enable subgroups;");
-    if (usesHalf(k)) head.push("enable f16;");
-    head.push("");
-    const sizes = k.params.filter((p) => !p.live);
+  module(): string {
+    this.#block(this.#kernel.body, 1);
+    const parts = [this.#comments(), this.#directives(), this.#declarations(), this.#main()];
+    return parts
+      .filter((lines) => lines.length > 0)
+      .map((lines) => lines.join("\n") + "\n")
+      .join("\n");
+  }
+
+  #comments(): string[] {
+    const { name, notes, locations } = this.#kernel;
+    const lines = [...(this.#options.header ?? []), name, ...notes, ...locations.map(showLocation)];
+    // Names and notes come from models: none may end its comment.
+    return lines
+      .flatMap((line) => line.split(/[\n\v\f\r\u0085\u2028\u2029]+/))
+      .map((line) => `// ${line}`.trimEnd());
+  }
+
+  #directives(): string[] {
+    const lines: string[] = [];
+    if (usesHalf(this.#kernel)) lines.push("enable f16;");
+    if (this.#kernel.subgroupSize > 0) lines.push("enable subgroups;");
+    // That a condition is the same in a whole subgroup is beyond WGSL's analysis; the verifier has shown it.
+    if (uniformity(this.#kernel).subgroups > 0) lines.push("diagnostic(off, subgroup_uniformity);");
+    return lines;
+  }
+
+  #declarations(): string[] {
+    const { params, buffers, shared } = this.#kernel;
+    const layout = bindingLayout(this.#kernel);
+    const lines: string[] = [];
     if (layout.params !== undefined) {
-      head.push("struct Params {", ...sizes.map((p) => `  ${this.#name(p.name)}: ${typeText(p.type)},`), "}");
-      head.push(`@group(0) @binding(${layout.params}) var<uniform> params: Params;`);
+      lines.push("struct Params {");
+      for (const p of params) {
+        const comment = p.live ? " // where in extents" : "";
+        lines.push(`  ${this.#names.of(p.name)}: ${wgslType(p.type)},${comment}`);
+      }
+      lines.push("}", `@group(0) @binding(${layout.params}) var<uniform> params: Params;`);
     }
     if (layout.extents !== undefined)
-      head.push(`@group(0) @binding(${layout.extents}) var<storage, read> extents: array<u32>;`);
-    const shared = new Set(this.#options.buffersReadWrite ?? []);
-    for (const b of k.buffers) {
-      const access = b.access === "read" && !shared.has(b.name) ? "read" : "read_write";
-      const element = b.type.scalar === "bool" ? { ...b.type, scalar: "u32" as const } : b.type;
-      head.push(
-        `@group(0) @binding(${layout.buffers[b.name]}) var<storage, ${access}> ${this.#name(b.name)}: array<${typeText(element)}>;`,
-      );
+      lines.push(`@group(0) @binding(${layout.extents}) var<storage, read> extents: array<u32>;`);
+    for (const b of buffers) {
+      const access = b.access === "read" ? "read" : "read_write";
+      const type = wgslType(b.type.scalar === "bool" ? { scalar: "u32", width: b.type.width } : b.type);
+      const binding = `@group(0) @binding(${layout.buffers[b.name]})`;
+      lines.push(`${binding} var<storage, ${access}> ${this.#names.of(b.name)}: array<${type}>;`);
     }
-    for (const s of k.shared)
-      head.push(`var<workgroup> ${this.#name(s.name)}: array<${typeText(s.type)}, ${s.length}>;`);
-    if (this.#usesInfinity)
-      head.push("var<private> infinity_bits: u32 = 0x7f800000u; // WGSL has no infinite constant");
-    const args: string[] = [];
-    if (["workgroup_x", "workgroup_y", "workgroup_z"].some((b) => used.has(b)))
-      args.push("@builtin(workgroup_id) workgroup_id: vec3u");
-    if (used.has("local") || used.has("subgroup"))
-      args.push("@builtin(local_invocation_index) local_index: u32");
-    if (used.has("lane")) args.push("@builtin(subgroup_invocation_id) lane: u32");
-    head.push("", `@compute @workgroup_size(${k.workgroupSize.join(", ")})`, `fn main(${args.join(", ")}) {`);
-    return [...head, ...body, "}", ""].join("\n");
+    for (const s of shared)
+      lines.push(`var<workgroup> ${this.#names.of(s.name)}: array<${wgslType(s.type)}, ${s.length}>;`);
+    return lines;
   }
 
-  #name(text: string): string {
-    const known = this.#names.get(text);
-    if (known) return known;
-    const base = safeName(text);
-    let name = base;
-    for (let i = 1; this.#taken.has(name); i++) name = `${base}_v${i}`;
-    this.#taken.add(name);
-    this.#names.set(text, name);
-    return name;
+  #main(): string[] {
+    const uses = (...names: Builtin[]): boolean => names.some((n) => this.#builtins.has(n));
+    const inputs: string[] = [];
+    if (uses("workgroup_x", "workgroup_y", "workgroup_z"))
+      inputs.push("@builtin(workgroup_id) workgroup_id: vec3u");
+    if (uses("local", "subgroup")) inputs.push("@builtin(local_invocation_index) local_index: u32");
+    if (uses("lane")) inputs.push("@builtin(subgroup_invocation_id) lane: u32");
+    const head =
+      inputs.length > 1 ? ["fn main(", ...inputs.map((i) => `  ${i},`), ") {"] : [`fn main(${inputs}) {`];
+    const lines = [`@compute @workgroup_size(${this.#kernel.workgroupSize.join(", ")})`, ...head];
+    if (uses("subgroup")) lines.push(`  let subgroup = local_index / ${this.#kernel.subgroupSize}u;`);
+    for (const name of this.#liveUsed) {
+      const safe = this.#names.of(name);
+      lines.push(`  let ${safe} = extents[params.${safe}];`);
+    }
+    return [...lines, ...this.#nonFiniteLines(), ...this.#body, "}"];
   }
+
+  // What expressions ask for
+
+  #param(name: string): string {
+    const declared = this.#kernel.params.find((p) => p.name === name);
+    if (!declared) throw new Bug(`kernel ${this.#kernel.name} has no param ${name}`);
+    if (!declared.live) return `params.${this.#names.of(name)}`;
+    this.#liveUsed.add(name);
+    return this.#names.of(name);
+  }
+
+  #builtin(name: Builtin): string {
+    this.#builtins.add(name);
+    switch (name) {
+      case "workgroup_x":
+        return "workgroup_id.x";
+      case "workgroup_y":
+        return "workgroup_id.y";
+      case "workgroup_z":
+        return "workgroup_id.z";
+      case "local":
+        return "local_index";
+      case "lane":
+      case "subgroup":
+        return name;
+      default:
+        return unreachable(name);
+    }
+  }
+
+  #nonFiniteText(value: number, scalar: "f32" | "f16"): string {
+    const kind = Number.isNaN(value) ? "not_a_number" : "infinity";
+    const name: NonFinite = scalar === "f32" ? kind : `half_${kind}`;
+    this.#nonFinite.add(name);
+    return value === -Infinity ? `-${name}` : name;
+  }
+
+  /** WGSL refuses constants that are not finite, and conversions to them while compiling; a variable's value it cannot know. */
+  #nonFiniteLines(): string[] {
+    const lines: string[] = [];
+    const has = (name: NonFinite): boolean => this.#nonFinite.has(name);
+    if (has("infinity") || has("not_a_number")) lines.push("  var infinity_bits = 0x7f800000u;");
+    if (has("infinity")) lines.push("  let infinity = bitcast<f32>(infinity_bits);");
+    if (has("not_a_number")) lines.push("  let not_a_number = bitcast<f32>(infinity_bits | 0x400000u);");
+    if (has("half_infinity") || has("half_not_a_number")) lines.push("  var half_infinity_bits = 0x7c00u;");
+    if (has("half_infinity")) lines.push("  let half_infinity = bitcast<vec2h>(half_infinity_bits).x;");
+    if (has("half_not_a_number"))
+      lines.push("  let half_not_a_number = bitcast<vec2h>(half_infinity_bits | 0x200u).x;");
+    return lines;
+  }
+
+  // Statements
 
   #line(depth: number, text: string): void {
-    this.#lines.push("  ".repeat(depth) + text);
+    this.#body.push("  ".repeat(depth) + text);
   }
 
   #block(body: readonly Statement[], depth: number): void {
@@ -135,36 +185,27 @@ class Printer {
   }
 
   #statement(s: Statement, depth: number): void {
+    const print = (e: Expr): string => this.#expressions.print(e);
     switch (s.kind) {
       case "let":
-        return this.#line(depth, `let ${this.#name(s.name)} = ${this.#expr(s.value)};`);
+        return this.#line(depth, `let ${this.#names.of(s.name)} = ${print(s.value)};`);
       case "var":
-        return this.#line(depth, `var ${this.#name(s.name)}: ${typeText(s.type)} = ${this.#expr(s.value)};`);
+        return this.#line(depth, `var ${this.#names.of(s.name)} = ${print(s.value)};`);
       case "set":
-        return this.#line(depth, `${this.#name(s.name)} = ${this.#expr(s.value)};`);
-      case "store":
+        return this.#line(depth, `${this.#names.of(s.name)} = ${print(s.value)};`);
+      case "store": {
+        const value = print(s.value);
+        const asNumber = wgslType({ scalar: "u32", width: s.value.type.width });
+        const stored = this.#boolBuffers.has(s.to) ? `${asNumber}(${value})` : value;
         return this.#line(
           depth,
-          `${this.#name(s.to)}[${this.#expr(s.index)}] = ${this.#stored(s.to, s.value)};`,
+          `${this.#names.of(s.to)}[${this.#expressions.argument(s.index)}] = ${stored};`,
         );
-      case "for": {
-        const i = this.#name(s.name);
-        const type = typeText(s.start.type);
-        this.#line(
-          depth,
-          `for (var ${i}: ${type} = ${this.#expr(s.start)}; ${i} < ${this.#expr(s.end, COMPARE + 1)}; ${i} += ${this.#expr(s.step)}) {`,
-        );
-        this.#block(s.body, depth + 1);
-        return this.#line(depth, "}");
       }
+      case "for":
+        return this.#for(s, depth);
       case "if":
-        this.#line(depth, `if (${this.#expr(s.condition)}) {`);
-        this.#block(s.then, depth + 1);
-        if (s.else.length > 0) {
-          this.#line(depth, "} else {");
-          this.#block(s.else, depth + 1);
-        }
-        return this.#line(depth, "}");
+        return this.#if(s, depth);
       case "barrier":
         return this.#line(depth, "workgroupBarrier();");
       case "return":
@@ -174,177 +215,84 @@ class Printer {
     }
   }
 
-  /** A bool buffer holds u32. */
-  #stored(to: string, value: Expr): string {
-    const buffer = this.#kernel.buffers.find((b) => b.name === to);
-    const text = this.#expr(value);
-    return buffer?.type.scalar === "bool" ? `select(0u, 1u, ${text})` : text;
+  #for(s: Extract<Statement, { kind: "for" }>, depth: number): void {
+    const counter = this.#names.of(s.name);
+    const assigned = assignedIn(s.body);
+    // The bounds of a loop are those at its start.
+    const bound = (e: Expr, role: string, text: (e: Expr) => string): string => {
+      if (!changes(e, assigned)) return text(e);
+      const name = this.#names.fresh(`${s.name}_${role}`);
+      this.#line(depth, `let ${name} = ${this.#expressions.print(e)};`);
+      return name;
+    };
+    const end = bound(s.end, "end", (e) => this.#expressions.bound(e));
+    const step = bound(s.step, "step", (e) => this.#expressions.print(e));
+    const start = this.#expressions.print(s.start);
+    this.#line(depth, `for (var ${counter} = ${start}; ${counter} < ${end}; ${counter} += ${step}) {`);
+    this.#block(s.body, depth + 1);
+    this.#line(depth, "}");
   }
 
-  #expr(e: Expr, outer = 0): string {
-    const [text, inner] = this.#raw(e);
-    return inner < outer ? `(${text})` : text;
+  #if(first: Extract<Statement, { kind: "if" }>, depth: number): void {
+    let s = first;
+    this.#line(depth, `if (${this.#expressions.print(s.condition)}) {`);
+    for (;;) {
+      this.#block(s.then, depth + 1);
+      const only: Statement | undefined = s.else.length === 1 ? s.else[0] : undefined;
+      if (only?.kind !== "if") break;
+      this.#line(depth, `} else if (${this.#expressions.print(only.condition)}) {`);
+      s = only;
+    }
+    if (s.else.length > 0) {
+      this.#line(depth, "} else {");
+      this.#block(s.else, depth + 1);
+    }
+    this.#line(depth, "}");
   }
+}
 
-  #raw(e: Expr): readonly [string, number] {
-    switch (e.kind) {
-      case "const":
-        return [this.#literal(e.value, e.type), ATOM];
-      case "param": {
-        const p = this.#kernel.params.find((x) => x.name === e.name);
-        if (!p) throw new Bug(`kernel ${this.#kernel.name} has no parameter ${e.name}`);
-        if (!p.live) return [`params.${this.#name(e.name)}`, ATOM];
-        return [`extents[${this.#kernel.params.filter((x) => x.live).indexOf(p)}u]`, ATOM];
+function assignedIn(body: readonly Statement[]): Set<string> {
+  const names = new Set<string>();
+  for (const s of body) {
+    if (s.kind === "set") names.add(s.name);
+    const inner = s.kind === "for" ? [s.body] : s.kind === "if" ? [s.then, s.else] : [];
+    for (const b of inner) for (const name of assignedIn(b)) names.add(name);
+  }
+  return names;
+}
+
+/** Whether evaluating it again in a loop that assigns these could give another value; memory is not read twice either. */
+function changes(e: Expr, assigned: ReadonlySet<string>): boolean {
+  if (e.kind === "load" || e.kind === "subgroup" || (e.kind === "name" && assigned.has(e.name))) return true;
+  return operands(e).some((x) => changes(x, assigned));
+}
+
+function usesHalf(kernel: Kernel): boolean {
+  const seen = new Set<Expr>();
+  const inExpr = (e: Expr): boolean => {
+    if (seen.has(e)) return false;
+    seen.add(e);
+    return e.type.scalar === "f16" || operands(e).some(inExpr);
+  };
+  const inBody = (body: readonly Statement[]): boolean =>
+    body.some((s) => {
+      switch (s.kind) {
+        case "let":
+        case "var":
+        case "set":
+          return inExpr(s.value);
+        case "store":
+          return inExpr(s.index) || inExpr(s.value);
+        case "for":
+          return inExpr(s.start) || inExpr(s.end) || inExpr(s.step) || inBody(s.body);
+        case "if":
+          return inExpr(s.condition) || inBody(s.then) || inBody(s.else);
+        case "barrier":
+        case "return":
+          return false;
+        default:
+          return unreachable(s);
       }
-      case "builtin":
-        return this.#builtin(e.name);
-      case "name":
-        return [this.#name(e.name), ATOM];
-      case "load": {
-        const text = `${this.#name(e.from)}[${this.#expr(e.index)}]`;
-        const isBool = this.#kernel.buffers.find((b) => b.name === e.from)?.type.scalar === "bool";
-        return isBool
-          ? [`${text} != ${e.type.width === 1 ? "0u" : `vec${e.type.width}u()`}`, COMPARE]
-          : [text, ATOM];
-      }
-      case "unary":
-        if (e.op === "neg") return [`-${this.#expr(e.a, UNARY)}`, UNARY];
-        if (e.op === "not") return [`!${this.#expr(e.a, UNARY)}`, UNARY];
-        return [`${functions[e.op] ?? e.op}(${this.#expr(e.a)})`, ATOM];
-      case "binary":
-        return this.#binary(e.op, e.a, e.b);
-      case "fma":
-        return [`fma(${this.#expr(e.a)}, ${this.#expr(e.b)}, ${this.#expr(e.c)})`, ATOM];
-      case "select":
-        return [`select(${this.#expr(e.no)}, ${this.#expr(e.yes)}, ${this.#expr(e.condition)})`, ATOM];
-      case "cast":
-        return [`${e.bits ? `bitcast<${typeText(e.type)}>` : typeText(e.type)}(${this.#expr(e.a)})`, ATOM];
-      case "vector":
-        return [`${typeText(e.type)}(${e.parts.map((p) => this.#expr(p)).join(", ")})`, ATOM];
-      case "component":
-        return e.index.kind === "const"
-          ? [`${this.#expr(e.a, ATOM)}.${"xyzw"[Number(e.index.value)]}`, ATOM]
-          : [`${this.#expr(e.a, ATOM)}[${this.#expr(e.index)}]`, ATOM];
-      case "subgroup":
-        return [this.#subgroup(e.op, this.#expr(e.a), e.lane && this.#expr(e.lane)), ATOM];
-      default:
-        return unreachable(e);
-    }
-  }
-
-  #subgroup(op: string, a: string, lane: string | undefined): string {
-    const name = {
-      broadcast: "Broadcast",
-      shuffle: "Shuffle",
-      shuffle_xor: "ShuffleXor",
-      add: "Add",
-      max: "Max",
-      min: "Min",
-    }[op];
-    return `subgroup${name}(${a}${lane === undefined ? "" : `, ${lane}`})`;
-  }
-
-  #builtin(name: string): readonly [string, number] {
-    if (name.startsWith("workgroup_")) return [`workgroup_id.${name.at(-1)}`, ATOM];
-    if (name === "local") return ["local_index", ATOM];
-    if (name === "lane") return ["lane", ATOM];
-    return [`local_index / ${this.#kernel.subgroupSize}u`, MUL];
-  }
-
-  #binary(op: BinaryOp, a: Expr, b: Expr): readonly [string, number] {
-    if (op === "min" || op === "max" || op === "pow")
-      return [`${op}(${this.#expr(a)}, ${this.#expr(b)})`, ATOM];
-    const vectorLogic = (op === "and" || op === "or") && a.type.width > 1;
-    const symbol = vectorLogic ? (op === "and" ? "&" : "|") : symbols[op];
-    if (!symbol) throw new Bug(`no symbol for ${op}`);
-    const mine = vectorLogic ? 4 : strength(op);
-    // Bits, and mixtures of && and ||, take parentheses on both sides; comparisons do not chain.
-    if (mine === 4) return [`${this.#expr(a, UNARY)} ${symbol} ${this.#expr(b, UNARY)}`, mine];
-    const left = mine === COMPARE || mine === OR ? mine + 1 + (mine === OR ? 1 : 0) : mine;
-    return [
-      `${this.#expr(a, op === "or" && isOp(a, "or") ? OR : left)} ${symbol} ${this.#expr(b, mine + (mine === OR ? 2 : 1))}`,
-      mine,
-    ];
-  }
-
-  #literal(value: number | boolean, type: KernelType): string {
-    const one = this.#scalar(value, type.scalar);
-    return type.width === 1 ? one : `${typeText(type)}(${one})`;
-  }
-
-  #scalar(value: number | boolean, scalar: KernelType["scalar"]): string {
-    if (typeof value === "boolean" || scalar === "bool") return String(Boolean(value));
-    if (scalar === "u32") return `${value >>> 0}u`;
-    if (scalar === "i32")
-      return value === -2147483648 ? "(-2147483647i - 1i)" : value < 0 ? `(${value}i)` : `${value}i`;
-    if (!Number.isFinite(value)) {
-      this.#usesInfinity = true;
-      const bits = Number.isNaN(value)
-        ? "infinity_bits + 1u"
-        : value > 0
-          ? "infinity_bits"
-          : "infinity_bits + 0x80000000u";
-      return scalar === "f16" ? `f16(bitcast<f32>(${bits}))` : `bitcast<f32>(${bits})`;
-    }
-    const rounded = scalar === "f32" ? Math.fround(value) : value;
-    const digits = shortest(rounded, scalar);
-    const text = /[.e]/.test(digits) ? digits : `${digits}.0`;
-    const full = scalar === "f16" ? `${text}h` : text;
-    return Object.is(rounded, -0) ? "(-0.0)" : value < 0 ? `(${full})` : full;
-  }
-}
-
-/** The fewest digits that read back to the same f32. */
-function shortest(value: number, scalar: string): string {
-  if (scalar !== "f32") return String(value);
-  for (let digits = 1; digits <= 9; digits++) {
-    const text = value.toPrecision(digits);
-    if (Math.fround(Number(text)) === value) return String(Number(text));
-  }
-  return String(value);
-}
-
-function isOp(e: Expr, op: BinaryOp): boolean {
-  return e.kind === "binary" && e.op === op;
-}
-
-function typeText(t: KernelType): string {
-  return t.width === 1 ? t.scalar : `vec${t.width}<${t.scalar}>`;
-}
-
-function usesHalf(k: Kernel): boolean {
-  return (
-    [...k.buffers, ...k.shared].some((b) => b.type.scalar === "f16") ||
-    walk(k.body, (e) => e.type.scalar === "f16")
-  );
-}
-
-function builtinsOf(body: readonly Statement[]): ReadonlySet<string> {
-  const used = new Set<string>();
-  walk(body, (e) => {
-    if (e.kind === "builtin") used.add(e.name);
-    return false;
-  });
-  return used;
-}
-
-/** Does the test hold for any expression? Visits all of them until it does. */
-function walk(body: readonly Statement[], test: (e: Expr) => boolean): boolean {
-  const inExpr = (e: Expr): boolean => test(e) || operands(e).some(inExpr);
-  return body.some((s) => {
-    switch (s.kind) {
-      case "let":
-      case "var":
-      case "set":
-        return inExpr(s.value);
-      case "store":
-        return inExpr(s.index) || inExpr(s.value);
-      case "for":
-        return inExpr(s.start) || inExpr(s.end) || inExpr(s.step) || walk(s.body, test);
-      case "if":
-        return inExpr(s.condition) || walk(s.then, test) || walk(s.else, test);
-      default:
-        return false;
-    }
-  });
+    });
+  return [...kernel.buffers, ...kernel.shared].some((b) => b.type.scalar === "f16") || inBody(kernel.body);
 }
