@@ -190,7 +190,7 @@ export function compileToText(kernel: Kernel, options: CompileOptions): string {
     if (!known.checked.has(e)) {
       known.checked.add(e);
       if (options.outOfBounds === "error")
-        emit(`if (!(${inside})) env.outOfBounds("load from", ${JSON.stringify(e.from)}, ${index}, l);`);
+        emit(`if (!(${inside})) env.outOfBounds("load of", ${JSON.stringify(e.from)}, ${index}, l);`);
       if (sharedNames.has(e.from) && options.checkRaces) emit(`env.onRead(${id}_trace, ${index}, l);`);
     }
     const { width } = e.type;

@@ -38,11 +38,11 @@ export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
   const width = f.target.subgroupSize;
   const few = fewRows(f.rows);
   if (width > 0) {
-    const rows = few ? Math.min(8, width) : 16;
+    const rows = few ? Math.min(8, width) : 8;
     const columns = constantOf(f.columns);
     // Two vectors a lane only where the columns fill them: 8 lanes x 8 columns.
     const vectors = !few && columns !== undefined && columns % (width * 8) === 0 ? 2 : 1;
-    return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: f.epilogueOps > 6 };
+    return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: f.epilogueOps > 0 };
   }
   return {
     kind: "register",

@@ -450,7 +450,7 @@ export class Session {
       }),
     );
     const uniforms = this.#buffer("sizes", bytes.byteLength, usage.UNIFORM | usage.COPY_DST);
-    this.#device.queue.writeBuffer(uniforms, 0, bytes);
+    this.#device.queue.writeBuffer(uniforms, 0, bytes.buffer);
     return { uniforms, slots };
   }
 
