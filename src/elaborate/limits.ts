@@ -6,7 +6,7 @@ export interface Limits {
   /** Blocks called within blocks: `too-deep`. */
   readonly blockDepth: number;
   /** Expressions and statements within one another: `too-deep`. */
-  readonly nesting: 600number;
+  readonly nesting: number;
   /** Elements of a list: `list-too-long`. */
   readonly listLength: number;
   /** Turns of one loop: `too-many-iterations`. */
@@ -28,7 +28,7 @@ export interface Limits {
 export const defaultLimits: Limits = {
   nodes: 100_000,
   blockDepth: 64,
-  nesting: 600,
+  nesting: 500,
   listLength: 1_000_000,
   iterations: 100_000,
   stringLength: 65_536,
