@@ -52,6 +52,7 @@ const word = (name: string, text: string, categories: TokenType[] = []): TokenTy
   token({ name, pattern: text, label: `\`${text}\``, longer_alt: identifier, categories });
 
 export const Import = word("Import", "import");
+export const Assert = word("Assert", "assert"); // before `as`, which it starts with
 export const As = word("As", "as");
 export const Const = word("Const", "const");
 export const Return = word("Return", "return");
@@ -61,7 +62,6 @@ export const Else = word("Else", "else");
 export const For = word("For", "for");
 export const In = word("In", "in");
 export const Repeat = word("Repeat", "repeat");
-export const Assert = word("Assert", "assert");
 export const With = word("With", "with");
 export const Match = word("Match", "match");
 export const True = word("True", "true");
