@@ -269,7 +269,10 @@ function applyBinary(ctx: Context, b: ast.Binary, left: Value): Value {
   // `head == timm`: the word is one of those that head may be.
   const words = left.kind === "word" ? { words: left.choices } : {};
   const right = evaluate(ctx, b.right, words);
-  if (left.kind === "tensor" || right.kind === "tensor") return operateOnTensors(ctx, b, left, right);
+  // Whether an optional input was given is known while compiling.
+  const asksNone = (b.op === "==" || b.op === "!=") && (left.kind === "none" || right.kind === "none");
+  if (!asksNone && (left.kind === "tensor" || right.kind === "tensor"))
+    return operateOnTensors(ctx, b, left, right);
   switch (b.op) {
     case "+":
     case "-":

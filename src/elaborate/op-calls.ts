@@ -87,7 +87,7 @@ function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | u
     }
     given.set(name, value);
   }
-  const like = [...given.values()].map((x) => x.value).find((v) => v.kind === "tensor");
+  const dtypes = [...given.values()].flatMap((x) => (x.value.kind === "tensor" ? [x.value.type.dtype] : []));
   const slots: (Slot | undefined)[] = op.inputs.map((input) => {
     const x = given.get(input.name);
     if (!x) {
@@ -100,9 +100,15 @@ function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | u
       return undefined;
     }
     if (x.value.kind === "none" && input.optional) return "absent";
-    return asTensor(ctx, x, `input ${input.name} of ${op.name}`, like?.type.dtype);
+    return asTensor(ctx, x, `input ${input.name} of ${op.name}`, numberType(x.value, dtypes));
   });
   return slots.every((s) => s !== undefined) ? slots : undefined;
+}
+
+/** The element type of a number beside tensors: theirs, where that is a type of numbers. */
+function numberType(v: Value, dtypes: readonly DType[]): DType | undefined {
+  if (v.kind === "bool") return dtypes.find((d) => d === "bool");
+  return dtypes.find((d) => d !== "bool") ?? (dtypes.length > 0 ? "f32" : undefined);
 }
 
 export function reportExtraInput(ctx: Context, name: string, inputs: readonly string[], extra: Given): void {

@@ -107,17 +107,7 @@ export interface Body {
 }
 
 export type Statement =
-  | Assign
-  | Return
-  | If
-  | For
-  | Repeat
-  | State
-  | Output
-  | Weight
-  | Preprocess
-  | Assert
-  | With;
+  Assign | Return | If | For | Repeat | State | Output | Weight | Preprocess | Assert | With;
 
 /** `x = e`, `q, k, v = e`; a bare call is no statement. */
 export interface Assign {
@@ -303,7 +293,8 @@ export interface Unary {
   readonly op: "-" | "not";
   readonly operand: Expr;
 }
-export type BinaryOp = "+" | "-" | "*" | "/" | "%" | "**" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or";
+export type BinaryOp =
+  "+" | "-" | "*" | "/" | "%" | "**" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or";
 export interface Binary {
   readonly kind: "binary";
   readonly span: Span;

@@ -16,7 +16,9 @@ export const decompose: Pass = {
   needs: [],
   gives: ["primitive"],
   run(graph, c): PassResult {
-    const roots = new Set(graph.nodes.filter((n) => n.op.lowering.kind === "decompose").map((n) => n.op.name));
+    const roots = new Set(
+      graph.nodes.filter((n) => n.op.lowering.kind === "decompose").map((n) => n.op.name),
+    );
     return rewrite(graph, [expandRule([...roots], c.lookup)], c.lookup);
   },
 };

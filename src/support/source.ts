@@ -45,7 +45,13 @@ export function position(file: SourceFile, offset: number): { line: number; colu
 export function locationOf(span: Span): Location {
   const from = position(span.file, span.start);
   const to = position(span.file, Math.max(span.start, span.end));
-  return { file: span.file.name, line: from.line, column: from.column, endLine: to.line, endColumn: to.column };
+  return {
+    file: span.file.name,
+    line: from.line,
+    column: from.column,
+    endLine: to.line,
+    endColumn: to.column,
+  };
 }
 
 /** `file:line:column`, the form that terminals and editors open. */
