@@ -36,7 +36,7 @@ function kernelSize(weight: TensorType): readonly [number, number] {
 }
 
 function convWindows(weight: TensorType, attrs: Attrs): readonly [Window, Window] {
-  return windowsOf(attrs, kernelSize(weight));
+  return windowsOf(attrs, kernelSize(weight), pairOf(attrs, "stride"));
 }
 
 export const conv2d = defineOp({

@@ -36,7 +36,12 @@ const poolConstraints = {
   fits: fitsSentence,
 } as const;
 
-const poolWindows = (attrs: Attrs): readonly [Window, Window] => windowsOf(attrs, pairOf(attrs, "size"));
+/** A stride of 0 means the size. */
+function poolWindows(attrs: Attrs): readonly [Window, Window] {
+  const size = pairOf(attrs, "size");
+  const [down, across] = pairOf(attrs, "stride");
+  return windowsOf(attrs, size, [down === 0 ? size[0] : down, across === 0 ? size[1] : across]);
+}
 
 function inferPool(c: InferContext): readonly TensorType[] {
   const x = checkFloat(c);

@@ -38,17 +38,20 @@ export function windowRelation(axis: number, w: Window): AxisRelation {
   return { kind: "window", axis, size: w.size, stride: w.stride, pad: w.pad, dilation: w.dilation };
 }
 
-/** Both windows of an op with these attributes; a stride of 0 is the size. */
-export function windowsOf(attrs: Attrs, size: readonly [number, number]): readonly [Window, Window] {
-  const stride = pairOf(attrs, "stride");
+/** Both windows of an op with these attributes. */
+export function windowsOf(
+  attrs: Attrs,
+  size: readonly [number, number],
+  stride: readonly [number, number],
+): readonly [Window, Window] {
   const pad = pairOf(attrs, "pad");
-  const dilation = "dilation" in attrs ? pairOf(attrs, "dilation") : [1, 1];
+  const dilation = "dilation" in attrs ? pairOf(attrs, "dilation") : ([1, 1] as const);
   const ceil = attrs["ceil_mode"] === true;
   const make = (i: 0 | 1): Window => ({
     size: size[i],
-    stride: stride[i] === 0 ? size[i] : stride[i],
+    stride: stride[i],
     pad: pad[i],
-    dilation: dilation[i]!,
+    dilation: dilation[i],
     ceil,
   });
   return [make(0), make(1)];

@@ -1,0 +1,245 @@
+// Every constraint of every op can be broken: one call per label, and the detail that its message is made of.
+
+import { describe, expect, test } from "vitest";
+import type { Attrs } from "../../src/ir/graph.ts";
+import { withDefaults } from "../../src/ir/graph.ts";
+import { inferTypes, type ConstraintFailure } from "../../src/ir/op.ts";
+import { tensorType, type DType, type TensorType } from "../../src/ir/types.ts";
+import { allOps, lookupOp } from "../../src/ops/index.ts";
+
+type Size = number | string;
+type Typed = readonly [DType, readonly Size[]];
+interface Wrong {
+  readonly inputs: Readonly<Record<string, Typed | readonly Size[]>>;
+  readonly attrs?: Attrs;
+  /** Part of what the failure must say. */
+  readonly detail?: Partial<ConstraintFailure>;
+}
+
+function fails(name: string, { inputs, attrs = {} }: Wrong): ConstraintFailure | undefined {
+  const op = lookupOp(name)!;
+  const types = op.inputs.map((x): TensorType | undefined => {
+    const t = inputs[x.name];
+    if (!t) return undefined;
+    const [dtype, shape] = Array.isArray(t[1]) ? (t as Typed) : (["f32", t as readonly Size[]] as const);
+    return tensorType(dtype, shape);
+  });
+  const inferred = inferTypes(op, types, withDefaults(op, attrs));
+  return "failure" in inferred ? inferred.failure : undefined;
+}
+
+const ofUnary = (dtype: DType): Wrong => ({
+  inputs: { x: [dtype, [2]] },
+  detail: { input: "x", got: dtype },
+});
+const floatUnary = { float: ofUnary("i32") };
+const numericUnary = { numeric: ofUnary("bool") };
+
+const binary = (domain: "float" | "numeric"): Record<string, Wrong> => ({
+  [domain]: { inputs: { a: ["bool", [2]], b: ["bool", [2]] }, detail: { input: "a" } },
+  dtype: {
+    inputs: { a: ["f32", [2]], b: ["f16", [2]] },
+    detail: { input: "b", got: "f16", expected: "f32", from: "a" },
+  },
+  shapes: {
+    inputs: { a: ["B", 4], b: [3] },
+    detail: { input: "b", axis: 0, got: "3", expected: "4, or 1", from: "a" },
+  },
+});
+
+const logical: Record<string, Wrong> = {
+  bool: { inputs: { a: ["bool", [2]], b: [2] }, detail: { input: "b" } },
+  shapes: { inputs: { a: ["bool", [2]], b: ["bool", [3]] } },
+};
+
+const reduction = (domain: "float" | "numeric"): Record<string, Wrong> => ({
+  [domain]: { inputs: { x: ["bool", [2]] }, attrs: { axes: [0] } },
+  axes: { inputs: { x: [2, 3] }, attrs: { axes: [0, -2] } },
+});
+
+const oneAxis: Record<string, Wrong> = {
+  float: { inputs: { x: ["u32", [2]] } },
+  axis: { inputs: { x: [2, 3] }, attrs: { axis: 2 } },
+};
+
+const axisNorm: Record<string, Wrong> = {
+  ...oneAxis,
+  channels: {
+    inputs: { x: ["B", 4], weight: [3] },
+    detail: { input: "weight", got: "[3]", expected: "[4]", from: "x" },
+  },
+  dtype: { inputs: { x: [2, 4], weight: ["f16", [4]] } },
+};
+
+const image = ["B", 3, "H", "W"];
+const pooling: Record<string, Wrong> = {
+  float: { inputs: { x: ["i32", image] }, attrs: { size: [2, 2] } },
+  rank: { inputs: { x: [3, 4] }, attrs: { size: [2, 2] } },
+  window: { inputs: { x: image }, attrs: { size: [0, 2] } },
+  pad: { inputs: { x: image }, attrs: { size: [3, 3], pad: [2, 1] } },
+  fits: {
+    inputs: { x: [1, 1, 4, 2] },
+    attrs: { size: [3, 3] },
+    detail: { input: "x", axis: 3, expected: "3 or more" },
+  },
+};
+
+const conv = { weight: [8, 3, 3, 3] };
+
+const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
+  constant: { integer: { inputs: {}, attrs: { value: 0.5, dtype: "i32" } } },
+  add: binary("numeric"),
+  sub: binary("numeric"),
+  mul: binary("numeric"),
+  div: binary("float"),
+  pow: binary("float"),
+  maximum: binary("numeric"),
+  minimum: binary("numeric"),
+  neg: numericUnary,
+  abs: numericUnary,
+  square: floatUnary,
+  sqrt: floatUnary,
+  rsqrt: floatUnary,
+  exp: floatUnary,
+  log: floatUnary,
+  floor: floatUnary,
+  ceil: floatUnary,
+  relu: floatUnary,
+  gelu: floatUnary,
+  silu: floatUnary,
+  sigmoid: floatUnary,
+  tanh: floatUnary,
+  erf: floatUnary,
+  less: binary("numeric"),
+  less_equal: binary("numeric"),
+  greater: binary("numeric"),
+  greater_equal: binary("numeric"),
+  equal: binary("numeric"),
+  not_equal: binary("numeric"),
+  logical_and: logical,
+  logical_or: logical,
+  logical_not: { bool: ofUnary("f32") },
+  where: {
+    bool: { inputs: { condition: [2], a: [2], b: [2] } },
+    dtype: {
+      inputs: { condition: ["bool", [2]], a: [2], b: ["i32", [2]] },
+      detail: { input: "b", from: "a" },
+    },
+    shapes: { inputs: { condition: ["bool", [2]], a: [3], b: [2] } },
+  },
+  reshape: {
+    count: { inputs: { x: ["B", 6] }, attrs: { dims: [6] } },
+    infer: { inputs: { x: ["B", 6] }, attrs: { dims: [4, -1] } },
+  },
+  transpose: { perm: { inputs: { x: [2, 3] }, attrs: { perm: [0, 0] } } },
+  broadcast_to: { shapes: { inputs: { x: [2, 3] }, attrs: { dims: [2, 4] } } },
+  squeeze: {
+    axes: { inputs: { x: [1, 1] }, attrs: { axes: [0, 0] } },
+    one: { inputs: { x: ["B", 1] }, attrs: { axes: [0] }, detail: { axis: 0, got: "B", expected: "1" } },
+  },
+  unsqueeze: { axes: { inputs: { x: [2] }, attrs: { axes: [3] } } },
+  slice: {
+    axis: { inputs: { x: [2] }, attrs: { axis: 1 } },
+    step: { inputs: { x: [2] }, attrs: { axis: 0, step: 0 } },
+    range: { inputs: { x: [4] }, attrs: { axis: 0, start: 1, end: 5 }, detail: { axis: 0 } },
+  },
+  concat: {
+    axis: { inputs: { a: [2], b: [2] }, attrs: { axis: 2 } },
+    dtype: { inputs: { a: [2], b: ["i32", [2]] }, attrs: { axis: 0 } },
+    shapes: {
+      inputs: { a: [2, 3], b: [2, 4] },
+      attrs: { axis: 0 },
+      detail: { input: "b", axis: 1, from: "a" },
+    },
+  },
+  pad: {
+    counts: { inputs: { x: [2, 3] }, attrs: { before: [1], after: [1, 1] } },
+    value: { inputs: { x: ["i32", [2]] }, attrs: { before: [1], after: [1], value: 0.5 } },
+  },
+  sum: reduction("numeric"),
+  mean: reduction("float"),
+  variance: reduction("float"),
+  reduce_max: reduction("numeric"),
+  reduce_min: reduction("numeric"),
+  group_norm: {
+    float: { inputs: { x: ["i32", image] }, attrs: { groups: 1 } },
+    rank: { inputs: { x: ["B"] }, attrs: { groups: 1 } },
+    groups: { inputs: { x: image }, attrs: { groups: 2 }, detail: { axis: 1, got: "3" } },
+    channels: { inputs: { x: image, bias: [4] }, attrs: { groups: 1 }, detail: { input: "bias" } },
+    dtype: { inputs: { x: image, weight: ["f16", [3]] }, attrs: { groups: 1 } },
+  },
+  layer_norm: axisNorm,
+  rms_norm: axisNorm,
+  batch_norm: {
+    float: { inputs: { x: ["i32", image], running_mean: [3], running_var: [3] } },
+    axis: { inputs: { x: ["B"], running_mean: [3], running_var: [3] } },
+    channels: {
+      inputs: { x: image, running_mean: [4], running_var: [3] },
+      detail: { input: "running_mean" },
+    },
+    dtype: { inputs: { x: image, running_mean: [3], running_var: ["f16", [3]] } },
+  },
+  softmax: oneAxis,
+  log_softmax: oneAxis,
+  l2_normalize: oneAxis,
+  linear: {
+    float: { inputs: { x: ["i32", [2, 3]], weight: [4, 3] } },
+    rank: { inputs: { x: [2, 3], weight: [4, 3, 1] }, detail: { input: "weight" } },
+    channels: {
+      inputs: { x: ["B", 64], weight: [10, 32] },
+      detail: { input: "x", axis: 1, got: "64", expected: "32", from: "weight" },
+    },
+    bias: { inputs: { x: [2, 3], weight: [4, 3], bias: [3] } },
+    dtype: { inputs: { x: [2, 3], weight: ["f16", [4, 3]] } },
+  },
+  matmul: {
+    float: { inputs: { a: ["i32", [2, 3]], b: ["i32", [3, 2]] } },
+    rank: { inputs: { a: [2, 3], b: [3] }, detail: { input: "b" } },
+    inner: { inputs: { a: [2, 3], b: [2, 3] }, detail: { input: "b", axis: 0, from: "a" } },
+    shapes: { inputs: { a: [4, 2, 3], b: [5, 3, 2] }, detail: { input: "b", axis: 0 } },
+    dtype: { inputs: { a: [2, 3], b: ["f16", [3, 2]] } },
+  },
+  conv2d: {
+    float: { inputs: { x: ["i32", image], ...conv } },
+    rank: { inputs: { x: [3, 4], ...conv } },
+    channels: {
+      inputs: { x: ["B", 4, "H", "W"], ...conv },
+      detail: { input: "x", axis: 1, got: "4", from: "weight" },
+    },
+    kernel: { inputs: { x: image, weight: [8, 3, "K", 3] } },
+    window: { inputs: { x: image, ...conv }, attrs: { stride: [0.5, 1] } },
+    fits: { inputs: { x: [1, 3, 2, 8], ...conv }, detail: { axis: 2 } },
+    bias: { inputs: { x: image, ...conv, bias: [3] } },
+    dtype: { inputs: { x: image, weight: ["f16", [8, 3, 3, 3]] } },
+  },
+  avg_pool2d: pooling,
+  max_pool2d: pooling,
+};
+
+describe.each(
+  allOps.filter((op) => Object.keys(op.constraints).length > 0).map((op) => [op.name, op] as const),
+)("%s", (name, op) => {
+  test.each(Object.entries(op.constraints))("%s: %s", (label, sentence) => {
+    expect(sentence).toMatch(/^[^A-Z].*[^.]$/);
+    const call = wrong[name]?.[label];
+    expect(call, "add a call that breaks it to this file").toBeDefined();
+    expect(fails(name, call!)).toMatchObject({ label, ...call!.detail });
+  });
+
+  test("nothing else is checked", () => {
+    expect(Object.keys(wrong[name] ?? {}).sort()).toEqual(Object.keys(op.constraints).sort());
+  });
+});
+
+test("windows with very many taps are refused, not written out", () => {
+  const attrs = { size: [60000, 60000], stride: [1, 1], pad: [0, 0] };
+  expect(fails("avg_pool2d", { inputs: { x: image }, attrs })?.label).toBe("window");
+});
+
+test("a stride of 0 is the size in pooling only", () => {
+  expect(fails("avg_pool2d", { inputs: { x: image }, attrs: { size: [2, 2] } })).toBeUndefined();
+});
+
+test("a convolution of stride 0 is refused", () => {
+  expect(fails("conv2d", { inputs: { x: image, ...conv }, attrs: { stride: [0, 1] } })?.label).toBe("window");
+});
