@@ -144,11 +144,7 @@ export function pack(lifetimes: readonly Lifetime[], alignment: number): Packing
 }
 
 /** One after the other: into the lowest gap that is free for its whole life, or the tightest such gap. */
-function place(
-  lifetimes: readonly Lifetime[],
-  taken: (l: Lifetime) => number,
-  tightest: boolean,
-): Packing {
+function place(lifetimes: readonly Lifetime[], taken: (l: Lifetime) => number, tightest: boolean): Packing {
   const offsets = new Map<string, number>();
   /** Sorted by offset. */
   const placed: { readonly offset: number; readonly end: number; readonly life: Lifetime }[] = [];
