@@ -28,6 +28,9 @@ export interface Dim {
 /** Values of symbols at run time. */
 export type DimEnv = Readonly<Record<string, number>>;
 
+/** Of a product; sums of names multiply without end, and no model needs nearly as many. */
+const maxTerms = 100_000;
+
 export function dim(value: number | string): Dim {
   if (typeof value === "string") return symbol(value);
   if (!Number.isSafeInteger(value)) throw new Bug(`a dimension must be an integer, got ${value}`);
@@ -93,6 +96,8 @@ export function subDim(a: Dim, b: Dim): Dim {
 }
 
 export function mulDim(a: Dim, b: Dim): Dim {
+  if (a.terms.length * b.terms.length > maxTerms)
+    throw new Bug(`a dimension has more than ${maxTerms} terms`);
   const out: Term[] = [];
   for (const x of a.terms)
     for (const y of b.terms) {

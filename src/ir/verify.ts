@@ -47,12 +47,30 @@ class Verifier {
 
   #declarations(): void {
     const g = this.#graph;
-    this.#unique("dimension", g.symbols.map((s) => s.name)); // prettier-ignore
-    this.#unique("input", g.inputs.map((x) => x.name)); // prettier-ignore
-    this.#unique("weight", g.weights.map((x) => x.key)); // prettier-ignore
-    this.#unique("state", g.states.map((x) => x.name)); // prettier-ignore
-    this.#unique("output", g.outputs.map((x) => x.name)); // prettier-ignore
-    this.#unique("scope", g.scopes.map((x) => x.path)); // prettier-ignore
+    this.#unique(
+      "dimension",
+      g.symbols.map((s) => s.name),
+    );
+    this.#unique(
+      "input",
+      g.inputs.map((x) => x.name),
+    );
+    this.#unique(
+      "weight",
+      g.weights.map((x) => x.key),
+    );
+    this.#unique(
+      "state",
+      g.states.map((x) => x.name),
+    );
+    this.#unique(
+      "output",
+      g.outputs.map((x) => x.name),
+    );
+    this.#unique(
+      "scope",
+      g.scopes.map((x) => x.path),
+    );
     for (const s of g.symbols) {
       if (!/^[A-Za-z_]\w*$/.test(s.name)) this.#fault(`dimension ${s.name} is not a name`);
       if (s.kind === "bounded") this.#symbolsIn(s.bound, `the bound of ${s.name}`);
