@@ -1,14 +1,45 @@
 // Everything that happens to a model, in order.
 
+import { canonicalize } from "./canonicalize.ts";
 import { chooseLayout } from "./choose-layout.ts";
+import { deadTokens } from "./dead-tokens.ts";
 import { decompose } from "./decompose.ts";
+import { dropDead } from "./drop-dead.ts";
+import { dropIdentities } from "./drop-identities.ts";
+import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
+import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
+import { meanBeforeLinear } from "./mean-before-linear.ts";
+import { normIntoLinear } from "./norm-into-linear.ts";
 import type { Pass } from "./pass.ts";
+import { poolMixer } from "./pool-mixer.ts";
+import { shareDuplicates } from "./share-duplicates.ts";
+
+/** The same pass a second time, under a name of its own so that each can be switched off or stopped after. */
+function again(pass: Pass): Pass {
+  return { ...pass, name: `${pass.name}-again` };
+}
 
 export const pipeline: readonly Pass[] = [
-  // 1. Say it with primitives
+  // 1. Say the same thing more simply.
+  canonicalize,
+  foldConstants,
+  shareDuplicates,
+  dropDead,
+  dropIdentities,
+  // 2. Touch fewer tokens.
+  deadTokens,
+  poolMixer, // before norms go anywhere else: it needs only a part of one
+  // 3. Let the prepare program do what depends on weights alone.
+  foldAffineIntoWeights, // before the mean moves, so that a scale does not stand between it and the layer
+  meanBeforeLinear,
+  normIntoLinear, // after scales are in the weights, which it scales once more
+  // 4. Write everything with what kernels are made of.
   decompose,
-  // 2. Meet the machine
-  chooseLayout,
+  again(canonicalize),
+  again(foldConstants),
+  again(shareDuplicates), // the means that a variance and its norm both take
+  // 5. Launch fewer kernels.
+  chooseLayout, // before groups: one group has one order
   formGroups,
 ];

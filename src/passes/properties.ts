@@ -1,6 +1,8 @@
 // Facts about a graph that passes need and give. Once given, the verifier re-checks a property after every later pass.
 
-import type { Graph } from "../ir/graph.ts";
+import { preparedValues, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
+import { removeDead } from "../ir/rewrite.ts";
+import { orderOf, showType } from "../ir/types.ts";
 
 export interface Property {
   readonly name: PropertyName;
@@ -9,20 +11,16 @@ export interface Property {
   check(graph: Graph): string | null;
 }
 
-export type PropertyName = "canonical" | "primitive" | "grouped" | "laid-out";
+export type PropertyName = "live" | "primitive" | "grouped" | "laid-out";
 
 export const properties: readonly Property[] = [
   {
-    name: "canonical",
-    doc: "No dead nodes: every node is read, by a node, an output, a state or a guard.",
+    name: "live",
+    doc: "No dead nodes: an output, a state or a guard depends on every node.",
     check(graph) {
-      const read = new Set<string>();
-      for (const n of graph.nodes) for (const x of n.inputs) read.add(x);
-      for (const o of graph.outputs) read.add(o.value);
-      for (const s of graph.states) read.add(s.next);
-      for (const g of graph.guards) read.add(g.condition);
-      const dead = graph.nodes.find((n) => !n.results.some((r) => read.has(r.id)));
-      return dead ? `${dead.results[0]!.id} = ${dead.op.name} is never read` : null;
+      const live = new Set(removeDead(graph).nodes);
+      const dead = graph.nodes.find((n) => !live.has(n));
+      return dead ? `${named(dead)} is never read` : null;
     },
   },
   {
@@ -30,21 +28,42 @@ export const properties: readonly Property[] = [
     doc: "No node is of an op that is written with other ops.",
     check(graph) {
       const left = graph.nodes.find((n) => n.op.lowering.kind === "decompose");
-      return left ? `${left.results[0]!.id} = ${left.op.name} has not been decomposed` : null;
+      return left ? `${named(left)} has not been decomposed` : null;
     },
   },
   {
     name: "grouped",
-    doc: "Every node that runs on the device is a group: one group, one kernel.",
-    check() {
-      return null; // filled in with the fusion pass
+    doc: "Every node that runs on the device is a group (one group, one kernel); literals stand in the groups that use them.",
+    check(graph) {
+      const prepared = preparedValues(graph);
+      const loose = graph.nodes.find(
+        (n) => n.op.lowering.kind !== "group" && !n.results.every((r) => prepared.has(r.id)),
+      );
+      return loose ? `${named(loose)} is in no group` : null;
     },
   },
   {
     name: "laid-out",
-    doc: "Every group's values have a physical order that its schedules can use.",
-    check() {
-      return null;
+    doc: "Inside, images lie channels-last; inputs and outputs as the model says.",
+    check(graph) {
+      const prepared = preparedValues(graph);
+      const border = new Set<ValueId>([
+        ...graph.outputs.map((o) => o.value),
+        ...graph.states.map((s) => s.next),
+      ]);
+      const wrong = graph.nodes
+        .flatMap((n) => n.results)
+        .find((r) => !prepared.has(r.id) && !border.has(r.id) && !channelsLast(r));
+      return wrong ? `${wrong.id} is ${showType(wrong.type)}` : null;
     },
   },
 ];
+
+function channelsLast({ type }: Value): boolean {
+  const channels = type.axes.indexOf("channels");
+  return type.shape.length < 3 || channels < 0 || orderOf(type).at(-1) === channels;
+}
+
+function named(n: Node): string {
+  return `${n.results[0]!.id} = ${n.op.name}`;
+}

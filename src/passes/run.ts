@@ -1,35 +1,21 @@
-// Runs the pipeline: verifies after every pass, keeps each step, and names the pass where something breaks.
+// Runs the pipeline over a graph: which passes, in what order, and what each did. After every pass the verifier and the properties given
+// so far are checked; a pass that breaks either, or throws, is a Bug that names the pass and carries the graph. Knows no pass by name.
 
-import { printGraph } from "../ir/print.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
-import { rewrite } from "../ir/rewrite.ts";
+import { printGraph } from "../ir/print.ts";
+import { removeDead, rewrite } from "../ir/rewrite.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
 import { verifyGraph } from "../ir/verify.ts";
 import { Bug } from "../support/bug.ts";
-import { error, type Diagnostic } from "../support/diagnostic.ts";
+import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
-import type { Pass, PassResult } from "./pass.ts";
-import { pipeline } from "./pipeline.ts";
+import type { Pass, PassContext, PassResult } from "./pass.ts";
+import { pipeline as standard } from "./pipeline.ts";
 import { properties, type PropertyName } from "./properties.ts";
 
-export interface PassSelection {
-  /** Passes left out; those of level 0 cannot be. */
-  readonly without?: readonly string[];
-  /** The last pass that runs. */
-  readonly stopAfter?: string;
-  /** Passes of level 2 and 3 that run too. */
-  readonly also?: readonly string[];
-}
-
-export interface RunOptions extends PassSelection {
-  readonly target: Target;
-  readonly lookup: OpLookup;
-  /** Check the graph after every pass; default true. */
-  readonly verify?: boolean;
-}
-
+/** What one pass did. */
 export interface Step {
   readonly pass: Pass;
   readonly before: Graph;
@@ -37,113 +23,155 @@ export interface Step {
   readonly changed: boolean;
   readonly events: readonly RewriteEvent[];
   readonly refusals: readonly Refusal[];
+  readonly milliseconds: number;
 }
 
-export interface PassRun {
+export interface PassChoice {
+  /** Names of passes that are left out. */
+  readonly without?: readonly string[];
+  /** Only these of the passes that may be left out run; those of level 0 always do. */
+  readonly only?: readonly string[];
+  /** Names of passes above level 1 that run too. */
+  readonly also?: readonly string[];
+  /** The last pass that runs. */
+  readonly stopAfter?: string;
+}
+
+export interface RunOptions extends PassChoice {
+  readonly target: Target;
+  readonly lookup: OpLookup;
+  /** Check the graph after every pass; default true. */
+  readonly verify?: boolean;
+  readonly onStep?: (step: Step) => void;
+  /** For the time each pass took; by default none is measured. */
+  readonly clock?: () => number;
+  /** Other than the standard list, for tests and for IR text that is given to named passes. */
+  readonly pipeline?: readonly Pass[];
+}
+
+export interface RunResult {
   readonly graph: Graph;
   readonly steps: readonly Step[];
 }
 
-/** Says what is wrong with the switches; empty where all is well. */
-export function checkSelection(
-  selection: PassSelection,
-  passes: readonly Pass[] = pipeline,
-): readonly Diagnostic[] {
-  const names = passes.map((p) => p.name);
-  const diagnostics: Diagnostic[] = [];
-  for (const name of [
-    ...(selection.without ?? []),
-    ...(selection.also ?? []),
-    selection.stopAfter ?? names[0]!,
-  ])
-    if (!names.includes(name)) {
-      const near = nearest(name, names);
-      diagnostics.push(
-        error("unknown-pass", `there is no pass ${name}`, {
-          help: near ? `did you mean ${near}?` : `the passes are ${names.join(", ")}`,
-        }),
-      );
-    }
-  for (const name of selection.without ?? [])
-    if (passes.find((p) => p.name === name)?.level === 0)
-      diagnostics.push(error("needed-pass", `${name} cannot be left out: nothing runs without it`));
-  return diagnostics;
-}
-
-/** Every `needs` is given by an earlier pass of the pipeline: checked when this module is loaded by a test. */
-export function checkOrder(passes: readonly Pass[] = pipeline): readonly string[] {
-  const given = new Set<PropertyName>();
-  const problems: string[] = [];
-  for (const p of passes) {
-    for (const need of p.needs)
-      if (!given.has(need)) problems.push(`${p.name} needs ${need}, which no earlier pass gives`);
-    for (const g of p.gives) given.add(g);
-  }
-  return problems;
-}
-
-/** The passes that run for a selection, in order. */
-export function selectPasses(selection: PassSelection, passes: readonly Pass[] = pipeline): readonly Pass[] {
-  const end =
-    selection.stopAfter === undefined
-      ? passes.length
-      : passes.findIndex((p) => p.name === selection.stopAfter) + 1;
-  return passes
-    .slice(0, end)
-    .filter((p) => !selection.without?.includes(p.name))
-    .filter((p) => p.level <= 1 || (selection.also?.includes(p.name) ?? false));
-}
-
-export function runPasses(graph: Graph, options: RunOptions, passes: readonly Pass[] = pipeline): PassRun {
+/** Runs the chosen passes; a choice that makes no sense is an InputError. */
+export function runPasses(graph: Graph, options: RunOptions): RunResult {
+  const passes = options.pipeline ?? standard;
+  const wrong = [...checkChoice(options, passes)];
+  if (wrong.length > 0) throw new InputError(wrong);
+  const chosen = choosePasses(options, passes);
+  checkOrder(chosen);
   const steps: Step[] = [];
   const given = new Set<PropertyName>();
-  let current = graph;
-  for (const pass of selectPasses(options, passes)) {
-    const result = runPass(pass, current, options);
-    const changed = result.events.length > 0 || result.graph !== current;
-    for (const g of pass.gives) given.add(g);
-    if (options.verify ?? true) check(pass, result.graph, given);
-    steps.push({
-      pass,
-      before: current,
-      after: result.graph,
-      changed,
-      events: result.events,
-      refusals: result.refusals,
-    });
-    current = result.graph;
+  let now = graph;
+  for (const pass of chosen) {
+    const step = runOne(pass, now, options, given);
+    steps.push(step);
+    options.onStep?.(step);
+    now = step.after;
   }
-  return { graph: current, steps };
+  return { graph: now, steps };
 }
 
-/** One pass alone; a crash is re-thrown with the pass and the graph it was given. */
-export function runPass(
-  pass: Pass,
-  graph: Graph,
-  options: Pick<RunOptions, "target" | "lookup">,
-): PassResult {
+/** The passes that a choice leaves, in order. */
+export function choosePasses(choice: PassChoice, passes: readonly Pass[] = standard): readonly Pass[] {
+  const last = passes.findIndex((p) => p.name === choice.stopAfter);
+  const reached = last < 0 ? passes : passes.slice(0, last + 1);
+  return reached.filter((p) => {
+    if (p.level === 0) return true;
+    if (choice.without?.includes(p.name)) return false;
+    if (choice.only) return choice.only.includes(p.name);
+    return p.level === 1 || choice.also?.includes(p.name) === true || choice.stopAfter === p.name;
+  });
+}
+
+/** What is wrong with names that the user gave. */
+export function checkChoice(choice: PassChoice, passes: readonly Pass[] = standard): readonly Diagnostic[] {
+  const out: Diagnostic[] = [];
+  const known = passes.map((p) => p.name);
+  const named = [
+    ...(choice.without ?? []),
+    ...(choice.only ?? []),
+    ...(choice.also ?? []),
+    ...(choice.stopAfter === undefined ? [] : [choice.stopAfter]),
+  ];
+  for (const name of new Set(named)) {
+    if (known.includes(name)) continue;
+    const meant = nearest(name, known);
+    const help = meant ? `did you mean ${meant}?` : `the passes are ${known.join(", ")}`;
+    out.push(error("unknown-pass", `there is no pass called ${name}`, { help }));
+  }
+  for (const name of choice.without ?? [])
+    if (passes.some((p) => p.name === name && p.level === 0))
+      out.push(
+        error("pass-required", `pass ${name} cannot be switched off`, {
+          help: "nothing after it could work; use stopAfter to end before it",
+        }),
+      );
+  return out;
+}
+
+/** Is every need of a pass given by one before it? An order that breaks this is our mistake. */
+export function checkOrder(passes: readonly Pass[]): void {
+  const given = new Set<PropertyName>();
+  for (const p of passes) {
+    for (const need of p.needs)
+      if (!given.has(need)) throw new Bug(`pass ${p.name} needs ${need}, which no pass before it gives`);
+    for (const gift of p.gives) given.add(gift);
+  }
+}
+
+function runOne(pass: Pass, before: Graph, options: RunOptions, given: Set<PropertyName>): Step {
+  const started = options.clock?.() ?? 0;
+  let result: PassResult;
   try {
-    if (pass.run) return pass.run(graph, options);
-    return rewrite(graph, pass.rules ?? [], options.lookup);
+    result = applyPass(pass, before, options);
   } catch (e) {
-    throw new Bug(
-      `pass ${pass.name} failed: ${(e as Error).message}`,
-      { pass: pass.name, graph: printGraph(graph) },
-      { cause: e },
-    );
+    throw failed(pass, before, e instanceof Error ? e.message : String(e), e);
   }
+  for (const gift of pass.gives) given.add(gift);
+  if (options.verify !== false) {
+    const fault = faultOf(result.graph, given);
+    if (fault !== undefined) throw failed(pass, result.graph, fault);
+  }
+  return {
+    pass,
+    before,
+    after: result.graph,
+    changed: result.graph !== before,
+    events: result.events,
+    refusals: result.refusals,
+    milliseconds: (options.clock?.() ?? 0) - started,
+  };
 }
 
-function check(pass: Pass, graph: Graph, given: ReadonlySet<PropertyName>): void {
-  const problems = [...verifyGraph(graph)];
+/** One pass alone, without checks. */
+export function applyPass(pass: Pass, graph: Graph, c: PassContext): PassResult {
+  const byRules = pass.rules ? rewrite(graph, pass.rules, c.lookup) : undefined;
+  const result = pass.run?.(byRules?.graph ?? graph, c);
+  return {
+    graph: removeDead(result?.graph ?? byRules?.graph ?? graph),
+    events: [...(byRules?.events ?? []), ...(result?.events ?? [])],
+    refusals: [...(byRules?.refusals ?? []), ...(result?.refusals ?? [])],
+  };
+}
+
+/** The first thing that is wrong with a graph after a pass. */
+function faultOf(graph: Graph, given: ReadonlySet<PropertyName>): string | undefined {
+  const [fault] = verifyGraph(graph);
+  if (fault !== undefined) return fault;
   for (const p of properties) {
-    const broken = given.has(p.name) ? p.check(graph) : null;
-    if (broken !== null) problems.push(`property ${p.name} is broken: ${broken}`);
+    const place = given.has(p.name) ? p.check(graph) : null;
+    if (place !== null) return `the graph is no longer ${p.name}: ${place}`;
   }
-  if (problems.length > 0)
-    throw new Bug(`after pass ${pass.name}: ${problems[0]}`, {
-      pass: pass.name,
-      graph: printGraph(graph),
-      problems: problems.join("\n"),
-    });
+  return undefined;
+}
+
+function failed(pass: Pass, graph: Graph, message: string, cause?: unknown): Bug {
+  const facts = cause instanceof Bug ? cause.facts : {};
+  return new Bug(
+    `pass ${pass.name}: ${message}`,
+    { ...facts, pass: pass.name, graph: printGraph(graph) },
+    { cause },
+  );
 }
