@@ -1,0 +1,49 @@
+// Counts of a graph: nodes, parameters, multiply-adds of one run, nodes of each op. Symbolic where sizes are. Knows no particular
+// op: each says how many multiply-adds it makes.
+
+import { addDim, dim, type Dim } from "./dim.ts";
+import { preparedValues, typesOf } from "./graph.ts";
+import type { Graph, Node, ValueId } from "./graph.ts";
+import { elementsOf, type TensorType } from "./types.ts";
+
+export interface GraphStats {
+  /** Nodes run every time, those inside of bodies included; and those run once, when weights are loaded. */
+  readonly nodes: number;
+  readonly preparedNodes: number;
+  /** Elements of all weights. */
+  readonly parameters: Dim;
+  /** Multiply-adds of contractions in one run. */
+  readonly macs: Dim;
+  /** Nodes of each op, most frequent first; prepared ones are left out. */
+  readonly byOp: ReadonlyMap<string, number>;
+}
+
+export function graphStats(graph: Graph): GraphStats {
+  const prepared = preparedValues(graph);
+  const counts = new Map<string, number>();
+  let nodes = 0;
+  let preparedNodes = 0;
+  let macs = dim(0);
+  const visit = (list: readonly Node[], types: ReadonlyMap<ValueId, TensorType>) => {
+    for (const n of list) {
+      if (n.results.every((r) => prepared.has(r.id))) {
+        preparedNodes++;
+        continue;
+      }
+      nodes++;
+      counts.set(n.op.name, (counts.get(n.op.name) ?? 0) + 1);
+      const inputs = n.inputs.map((x) => types.get(x));
+      if (n.op.macs) macs = addDim(macs, n.op.macs(inputs, n.attrs, n.results[0]!.type));
+      if (n.body) visit(n.body.nodes, typesOfBody(n.body));
+    }
+  };
+  visit(graph.nodes, typesOf(graph));
+  const parameters = graph.weights.map((w) => elementsOf(w.type)).reduce(addDim, dim(0));
+  const byOp = new Map([...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)));
+  return { nodes, preparedNodes, parameters, macs, byOp };
+}
+
+function typesOfBody(body: NonNullable<Node["body"]>): ReadonlyMap<ValueId, TensorType> {
+  const values = [...body.params, ...body.nodes.flatMap((n) => n.results)];
+  return new Map(values.map((v) => [v.id, v.type]));
+}
