@@ -7,6 +7,8 @@ import * as logic from "./logic.ts";
 import * as norm from "./norm.ts";
 import * as reduce from "./reduce.ts";
 import * as shape from "./shape.ts";
+import * as slice from "./slice.ts";
+import * as softmax from "./softmax.ts";
 import { constant } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
@@ -53,9 +55,9 @@ export const allOps: readonly OpDefinition[] = [
   shape.broadcastTo,
   shape.squeeze,
   shape.unsqueeze,
-  shape.slice,
-  shape.concat,
-  shape.pad,
+  slice.slice,
+  slice.concat,
+  slice.pad,
   reduce.sum,
   reduce.mean,
   reduce.variance,
@@ -65,9 +67,9 @@ export const allOps: readonly OpDefinition[] = [
   norm.layerNorm,
   norm.rmsNorm,
   norm.batchNorm,
-  norm.softmax,
-  norm.logSoftmax,
-  norm.l2Normalize,
+  softmax.softmax,
+  softmax.logSoftmax,
+  softmax.l2Normalize,
   linear,
   matmul,
   conv2d,
