@@ -15,7 +15,7 @@ import { axisSource } from "./provenance.ts";
 import { suggestion } from "./suggest.ts";
 import { numberAsTensor } from "./tensor-operators.ts";
 import { useWeight } from "./weights.ts";
-import { describe, kindOf, poison, type Given, type TensorValue, type Value } from "./value.ts";
+import { asDim, describe, kindOf, poison, type Given, type TensorValue, type Value } from "./value.ts";
 
 /** Words of an attribute: its choices; of an axis, every name, so that `H` is the axis and not the size. */
 export function attributeHint(ctx: Context, spec: AttrSpec, e: ast.Expr): Hint {
@@ -230,7 +230,7 @@ function plainAttribute(spec: AttrSpec, v: Value): AttrValue | undefined {
       return text !== undefined && (!spec.choices || spec.choices.includes(text)) ? text : undefined;
     }
     case "dim":
-      return v.kind === "int" ? v.value : v.kind === "dim" ? v.value : undefined;
+      return asDim(v);
     case "pair":
       if (v.kind === "int") return [v.value, v.value];
       return isSequence(v) && v.items.length === 2 ? eachInt(v.items) : undefined;
@@ -238,7 +238,7 @@ function plainAttribute(spec: AttrSpec, v: Value): AttrValue | undefined {
       return isSequence(v) ? eachInt(v.items) : undefined;
     case "dims": {
       if (!isSequence(v)) return undefined;
-      const items = v.items.map((x) => (x.kind === "int" || x.kind === "dim" ? x.value : undefined));
+      const items = v.items.map(asDim);
       return items.every((x) => x !== undefined) ? items : undefined;
     }
     default:
