@@ -1,6 +1,6 @@
 // Ops that give the same values another shape: nothing is computed, nothing dropped.
 
-import { add, and, div, mod, mul, u32 } from "../ir/expr.ts";
+import { add, div, mod, mul, u32 } from "../ir/expr.ts";
 import { constantOf, dim, divideExact, productDim, sameDim, type Dim } from "../ir/dim.ts";
 import type { Attrs } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";

@@ -127,7 +127,6 @@ function contextFor(call: Call, round: Rounding): ElementContext {
 
 /** The result of the op by its lowering; undefined where it has none that can be run so. */
 export function runLowering(call: Call, round: Rounding = exact): Tensor | undefined {
-  const { lowering } = call.op;
   const type = inferCall(call)[0]!;
   const shape = type.shape.map((d) => constantOf(d)!);
   const y = { dtype: type.dtype, shape, data: newData(type.dtype, elementCount(shape), "f64") };
