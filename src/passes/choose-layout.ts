@@ -2,6 +2,7 @@
 // Images run channels-last inside (tokens x channels, as every linear layer wants them), inputs and outputs stay as the model says.
 // A matrix that a contraction reads by columns is stored reduction-major, so that neighbours in memory are neighbouring columns.
 
+import { constantOf } from "../ir/dim.ts";
 import { constant, name as nameExpr, U32 } from "../ir/expr.ts";
 import { preparedValues, typesOf, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
 import type { ContractionSpec, ElementContext } from "../ir/op.ts";
@@ -107,9 +108,11 @@ function run(graph: Graph, c: PassContext): PassResult {
 }
 
 /** [B, C, H, W] lies as B, H, W, C; undefined where the type is not an image or is so already. */
-function insideOrder(type: TensorType): readonly number[] | undefined {
+export function insideOrder(type: TensorType): readonly number[] | undefined {
   const channels = type.axes.indexOf("channels");
   if (type.shape.length < 3 || channels < 0 || channels === type.shape.length - 1) return undefined;
+  // One number per sample has no inside.
+  if (type.shape.slice(1).every((d) => constantOf(d) === 1)) return undefined;
   return [...type.shape.keys()].filter((a) => a !== channels).concat(channels);
 }
 

@@ -169,8 +169,12 @@ class Grouper {
 
   #growReduction(start: number): void {
     const seed = this.#nodes[start]!;
-    const domain = this.#shape(seed.inputs[0]!);
+    const source = seed.inputs[0]!;
+    const domain = this.#shape(source);
     const axes = reducedAxes(seed, domain);
+    const row = constantOf(productDim(axes.map((a) => domain.shape[a]!)));
+    const long = row === undefined || row > LONG_ROW;
+    const isWhole = (id: ValueId) => id !== "" && sameShape(this.#shape(id).shape, domain.shape);
     const members = new Set([start]);
     const queue = [start];
     const seen = new Set(queue);
@@ -190,6 +194,10 @@ class Grouper {
         const elementwise =
           this.#isElementwise(n) && (sameShape(type.shape, domain.shape) || isReduced(type, domain, axes));
         if (!sameReduction && !elementwise) continue;
+        // A long row is swept by many workgroups: statistics of the source alone, or each sweep would read other tensors as well.
+        const foreign = (x: ValueId) =>
+          isWhole(x) && x !== source && !members.has(this.#producer.get(x) ?? -1);
+        if (long && n.inputs.some(foreign)) continue;
         if (n.inputs.some((x) => this.#dependsOn(x, members, start))) continue;
         if (!this.#fits({ kind: "reduction", members }, i, i)) continue;
         seen.add(i);
@@ -197,8 +205,6 @@ class Grouper {
         queue.push(i);
       }
     }
-    const row = constantOf(productDim(axes.map((a) => domain.shape[a]!)));
-    const long = row === undefined || row > LONG_ROW;
     this.#dropWhole(members, domain, long);
     const group: Group = { kind: "reduction", members };
     for (const i of members) this.#groupOf.set(i, group);
@@ -372,7 +378,7 @@ class Grouper {
         const type = this.#types.get(x)!;
         const literal = this.#literal(x);
         inside.set(x, id);
-        if (literal) body.push({ ...literal, results: [{ id, type }] });
+        if (literal) body.push({ ...literal, spans: n.spans, scope: n.scope, results: [{ id, type }] });
         else {
           inputs.push(x);
           params.push({ id, type });
@@ -432,15 +438,19 @@ function isReduced(type: TensorType, domain: TensorType, axes: readonly number[]
   return sameShape(type.shape, kept);
 }
 
+/** Arithmetic that is named only where a kernel has nothing more telling. */
+const plain: ReadonlySet<string> = new Set(["constant", "add", "sub", "mul", "div", "square"]);
+
 /** `conv2d_gelu`: what the kernel is about, then what was fused; movements and copies go unnamed. */
 function groupName(members: readonly Node[], kind: Kind): string {
   const main = members.find((n) => n.op.lowering.kind === "contraction")?.op.name;
   const rest = members
     .filter((n) => !n.op.traits.includes("movement") && n.op.name !== main)
     .map((n) => n.op.name);
-  const names = [...new Set(main ? [main, ...rest] : rest)];
-  if (names.length === 0) return members[0]?.op.name ?? kind;
-  return names.length > 4 ? `${names.slice(0, 3).join("_")}_and_${names.length - 3}` : names.join("_");
+  const telling = rest.filter((name) => !plain.has(name));
+  const chosen = [...new Set([...(main ? [main] : []), ...(telling.length > 0 ? telling : rest)])];
+  if (chosen.length === 0) return members[0]?.op.name ?? kind;
+  return chosen.length > 4 ? `${chosen.slice(0, 3).join("_")}_and_${chosen.length - 3}` : chosen.join("_");
 }
 
 function commonScope(scopes: readonly string[]): string {

@@ -3,6 +3,7 @@
 import { preparedValues, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
 import { removeDead } from "../ir/rewrite.ts";
 import { orderOf, showType } from "../ir/types.ts";
+import { insideOrder } from "./choose-layout.ts";
 
 export interface Property {
   readonly name: PropertyName;
@@ -60,8 +61,8 @@ export const properties: readonly Property[] = [
 ];
 
 function channelsLast({ type }: Value): boolean {
-  const channels = type.axes.indexOf("channels");
-  return type.shape.length < 3 || channels < 0 || orderOf(type).at(-1) === channels;
+  const order = insideOrder(type);
+  return order === undefined || order.every((a, i) => a === orderOf(type)[i]);
 }
 
 function named(n: Node): string {

@@ -26,7 +26,7 @@ export interface Step {
   readonly milliseconds: number;
 }
 
-export interface PassChoice {
+export interface PassSelection {
   /** Names of passes that are left out. */
   readonly without?: readonly string[];
   /** Only these of the passes that may be left out run; those of level 0 always do. */
@@ -37,7 +37,7 @@ export interface PassChoice {
   readonly stopAfter?: string;
 }
 
-export interface RunOptions extends PassChoice {
+export interface RunOptions extends PassSelection {
   readonly target: Target;
   readonly lookup: OpLookup;
   /** Check the graph after every pass; default true. */
@@ -57,7 +57,7 @@ export interface RunResult {
 /** Runs the chosen passes; a choice that makes no sense is an InputError. */
 export function runPasses(graph: Graph, options: RunOptions): RunResult {
   const passes = options.pipeline ?? standard;
-  const wrong = [...checkChoice(options, passes)];
+  const wrong = [...checkSelection(options, passes)];
   if (wrong.length > 0) throw new InputError(wrong);
   const chosen = choosePasses(options, passes);
   checkOrder(chosen);
@@ -74,7 +74,7 @@ export function runPasses(graph: Graph, options: RunOptions): RunResult {
 }
 
 /** The passes that a choice leaves, in order. */
-export function choosePasses(choice: PassChoice, passes: readonly Pass[] = standard): readonly Pass[] {
+export function choosePasses(choice: PassSelection, passes: readonly Pass[] = standard): readonly Pass[] {
   const last = passes.findIndex((p) => p.name === choice.stopAfter);
   const reached = last < 0 ? passes : passes.slice(0, last + 1);
   return reached.filter((p) => {
@@ -86,7 +86,10 @@ export function choosePasses(choice: PassChoice, passes: readonly Pass[] = stand
 }
 
 /** What is wrong with names that the user gave. */
-export function checkChoice(choice: PassChoice, passes: readonly Pass[] = standard): readonly Diagnostic[] {
+export function checkSelection(
+  choice: PassSelection,
+  passes: readonly Pass[] = standard,
+): readonly Diagnostic[] {
   const out: Diagnostic[] = [];
   const known = passes.map((p) => p.name);
   const named = [
