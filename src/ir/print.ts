@@ -5,7 +5,7 @@
 import type { Location } from "../support/source.ts";
 import type { Dim } from "./dim.ts";
 import type { Annotation, Attrs, AttrValue, Graph, Input, Module, Node, Region, State } from "./graph.ts";
-import type { Value, ValueId, Weight } from "./graph.ts";
+import type { ValueId, Weight } from "./graph.ts";
 import { preparedValues, typesOf } from "./graph.ts";
 import type { AttrKind } from "./op.ts";
 import { showType } from "./types.ts";
@@ -14,6 +14,9 @@ export interface PrintOptions {
   /** Model lines of every node, as `loc(0:14:7-40)`, and the table of files; default true. */
   readonly locations?: boolean;
 }
+
+/** Lists longer than this are broken, one item a line. */
+const lineWidth = 110;
 
 /** Number of each source file in `loc(...)`; undefined where locations are not printed. */
 type Sources = ReadonlyMap<string, number> | undefined;
@@ -142,11 +145,13 @@ function locText(spans: readonly Location[], sources: Sources): string {
 // Declarations.
 
 function graphLines(graph: Graph, sources: Sources): string[] {
-  const lines = [...signatureLines(graph, sources)];
+  const lines = signatureLines(graph, sources);
   if (graph.symbols.length > 0) lines.push(`  dims ${graph.symbols.map(symbolText).join(", ")}`);
   for (const w of graph.weights) lines.push(`  ${weightText(w, sources)}`);
   for (const s of graph.states) lines.push(`  ${stateText(s, sources)}`);
   for (const s of graph.scopes) lines.push(`  ${scopeText(s, sources)}`);
+  // A blank line between what is declared and what is computed.
+  if (lines.length > 2 && graph.nodes.length > 0) lines.push("");
   const prepared = preparedValues(graph);
   for (const n of graph.nodes) {
     const [head, ...rest] = nodeLines(n, sources, "  ");
@@ -170,7 +175,7 @@ function signatureLines(graph: Graph, sources: Sources): string[] {
   const head = `graph @${nameText(graph.name)}`;
   const tail = outputs.length > 0 ? ` -> (${outputs.join(", ")}) {` : " {";
   const line = `${head}(${inputs.join(", ")})${tail}`;
-  if (line.length <= 110) return [line];
+  if (line.length <= lineWidth) return [line];
   return [`${head}(`, `  ${inputs.join(",\n  ")}`, `)${tail}`];
 }
 
@@ -237,23 +242,24 @@ export function nextIdAfter(graph: Omit<Graph, "nextId">): number {
 
 function nodeLines(node: Node, sources: Sources, indent: string): string[] {
   const head = indent + nodeHead(node, sources);
-  return node.body
-    ? [`${head} body ${paramsText(node.body)} {`, ...bodyLines(node.body, sources, indent)]
-    : [head];
+  return node.body ? [head, ...bodyLines(node.body, sources, `${indent}  `)] : [head];
 }
 
 function bodyLines(body: Region, sources: Sources, indent: string): string[] {
   const inner = `${indent}  `;
+  const params = body.params.map((p) => `${valueText(p.id)}: ${showType(p.type)}`);
+  const line = `${indent}body (${params.join(", ")}) {`;
+  const open =
+    line.length <= lineWidth
+      ? [line]
+      : [`${indent}body (`, `${inner}${params.join(`,\n${inner}`)}`, `${indent}) {`];
   const results = body.results.map((id) => ` ${valueText(id)}`).join(",");
   return [
+    ...open,
     ...body.nodes.flatMap((n) => nodeLines(n, sources, inner)),
     `${inner}yield${results}`,
     `${indent}}`,
   ];
-}
-
-function paramsText(body: Region): string {
-  return `(${body.params.map((p: Value) => `${valueText(p.id)}: ${showType(p.type)}`).join(", ")})`;
 }
 
 function nodeHead(node: Node, sources: Sources): string {
