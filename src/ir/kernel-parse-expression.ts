@@ -250,6 +250,8 @@ export class ExpressionReader extends TokenReader {
       return this.fail("kernel-syntax", "expected a literal", { span: this.span(token) });
     const digits = text.replace(/[ih]$/, "");
     const isReal = /[.e]/.test(digits);
+    if (!Number.isFinite(Number(digits)))
+      return this.fail("kernel-syntax", "a literal is too large", { span: this.span(token) });
     if (text.endsWith("h")) return constant("f16", Number(digits));
     if (text.endsWith("i") && isReal)
       return this.fail("kernel-syntax", "an i32 literal has no fraction", { span: this.span(token) });

@@ -79,7 +79,9 @@ class KernelReader extends ExpressionReader {
       if (token.kind !== "word") break;
       if (token.text === "note") {
         this.advance();
-        this.notes.push(this.string());
+        // Before it is taken, because a comment behind it is the next note.
+        if (this.token.kind === "string") this.notes.push(this.token.text);
+        this.string();
       } else if (token.text === "loc") {
         this.advance();
         locations.push(this.location());

@@ -44,7 +44,8 @@ async function open(): Promise<Gpu> {
   const requiredFeatures: GPUFeatureName[] = ["subgroups", ...(hasHalf ? (["shader-f16"] as const) : [])];
   const device = await adapter.requestDevice({ requiredFeatures });
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
-  if (subgroupMinSize !== subgroupMaxSize) throw new Error("the adapter's subgroups have no one size");
+  if (!subgroupMinSize || subgroupMinSize !== subgroupMaxSize)
+    throw new Error("the adapter's subgroups have no one size");
   return { device, hasHalf, subgroupSize: subgroupMinSize };
 }
 

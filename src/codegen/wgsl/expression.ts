@@ -21,21 +21,22 @@ export interface ExpressionContext {
 /** Binding strength; an operand that binds less than its place asks for is put in parentheses. */
 const LOOSE = 0;
 const LOGIC = 1;
-const COMPARE = 2;
-const ADD = 3;
-const MUL = 4;
-const UNARY = 5;
-const POSTFIX = 6;
+const RELATION = 2;
+const EQUALITY = 3;
+const ADD = 4;
+const MUL = 5;
+const UNARY = 6;
+const POSTFIX = 7;
 
 const symbols: Readonly<Partial<Record<BinaryOp, readonly [text: string, strength: number]>>> = {
   or: ["||", LOGIC],
   and: ["&&", LOGIC],
-  lt: ["<", COMPARE],
-  le: ["<=", COMPARE],
-  gt: [">", COMPARE],
-  ge: [">=", COMPARE],
-  eq: ["==", COMPARE],
-  ne: ["!=", COMPARE],
+  lt: ["<", RELATION],
+  le: ["<=", RELATION],
+  gt: [">", RELATION],
+  ge: [">=", RELATION],
+  eq: ["==", EQUALITY],
+  ne: ["!=", EQUALITY],
   bit_or: ["|", LOOSE],
   bit_xor: ["^", LOOSE],
   bit_and: ["&", LOOSE],
@@ -92,7 +93,7 @@ export class ExpressionPrinter {
   /** As one argument of a list, or an index. */
   argument(e: Expr): string {
     const { text, strength } = this.#text(e);
-    return strength === COMPARE ? `(${text})` : text;
+    return strength === RELATION ? `(${text})` : text;
   }
 
   #operand(e: Expr, atLeast: number): string {
@@ -120,7 +121,7 @@ export class ExpressionPrinter {
         const element = `${this.#context.name(e.from)}[${this.argument(e.index)}]`;
         if (!this.#context.isBoolBuffer(e.from)) return postfix(element);
         const zero = e.type.width === 1 ? "0u" : `vec${e.type.width}u()`;
-        return { text: `${element} != ${zero}`, strength: COMPARE };
+        return { text: `${element} != ${zero}`, strength: EQUALITY };
       }
       case "unary": {
         if (e.op !== "neg" && e.op !== "not")
@@ -166,8 +167,9 @@ export class ExpressionPrinter {
       case LOOSE:
         return infix(sameOnLeft ? this.print(a) : this.#operand(a, UNARY), this.#operand(b, UNARY));
       case LOGIC:
-        return infix(sameOnLeft ? this.print(a) : this.#operand(a, COMPARE), this.#operand(b, COMPARE));
-      case COMPARE:
+        return infix(sameOnLeft ? this.print(a) : this.#operand(a, RELATION), this.#operand(b, RELATION));
+      case RELATION:
+      case EQUALITY:
         return infix(this.#operand(a, ADD), this.#operand(b, ADD));
       default:
         return infix(this.#operand(a, strength), this.#operand(b, strength + 1));

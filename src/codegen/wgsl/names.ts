@@ -45,7 +45,7 @@ export class Names {
   /** A name that nothing else has, made from this one. */
   fresh(name: string): string {
     // Letters, digits and single underscores: two in front, or a single one alone, are not allowed.
-    const plain = name.replace(/\W/g, "_").replace(/_{2,}/g, "_");
+    const plain = name.replace(/\W/g, "_").replace(/_{2,}/g, "_").replace(/_$/, "");
     const base = /^[A-Za-z]/.test(plain) ? plain : `v${plain}`;
     let safe = base;
     for (let i = 1; taken.has(safe) || this.#used.has(safe); i++) safe = `${base}_${i}`;
