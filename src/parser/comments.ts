@@ -5,7 +5,7 @@
 
 import type { SourceFile, Span } from "../support/source.ts";
 import type { Comment } from "./ast.ts";
-import { concat, hardline, lineEnd, type Doc } from "./document.ts";
+import { concatAll, hardline, lineEnd, type Doc } from "./document.ts";
 
 export interface CommentCursor {
   readonly source: SourceFile;
@@ -72,7 +72,7 @@ export function place(cursor: CommentCursor, span: Span, write: () => Doc, takes
 }
 
 export function linesBefore(comments: readonly Comment[]): Doc {
-  return concat(...comments.flatMap((comment) => [comment.text, hardline]));
+  return concatAll(comments.flatMap((comment) => [comment.text, hardline]));
 }
 
 /** Whether an empty line stands in the source right behind `from`, or anywhere up to `to`. */
@@ -92,4 +92,9 @@ export function closerBehind(source: SourceFile, offset: number): number {
     else return ")]}".includes(c) ? i : offset;
   }
   return offset;
+}
+
+/** Leaves comments to the nearest thing around that has lines of its own. */
+export function handUp(cursor: CommentCursor, comments: readonly Comment[]): void {
+  for (const comment of comments) cursor.handedUp.push(comment);
 }

@@ -35,8 +35,11 @@ export const ifBroken = (text: string): Doc => node("if-broken", [], text);
 /** Put at the end of the line that it is on; breaks the groups around it. */
 export const lineEnd = (text: string): Doc => node("line-end", [], text, true);
 
+/** For lists of any length: as arguments of `concat`, a hundred thousand would not fit on the call stack. */
+export const concatAll = (parts: readonly Doc[]): Doc => node("concat", parts);
+
 export function joinDocs(docs: readonly Doc[], separator: Doc): Doc {
-  return concat(...docs.flatMap((doc, i) => (i === 0 ? [doc] : [separator, doc])));
+  return concatAll(docs.flatMap((doc, i) => (i === 0 ? [doc] : [separator, doc])));
 }
 
 export function isForced(doc: Doc): boolean {

@@ -16,13 +16,26 @@ import type {
 } from "./ast.ts";
 import {
   closerBehind,
+  handUp,
   hasBlankLine,
   linesBefore,
   place,
   takeBefore,
   type CommentCursor,
 } from "./comments.ts";
-import { concat, group, hardline, ifBroken, indent, joinDocs, line, softline, type Doc } from "./document.ts";
+import {
+  concat,
+  concatAll,
+  group,
+  hardline,
+  ifBroken,
+  indent,
+  isForced,
+  joinDocs,
+  line,
+  softline,
+  type Doc,
+} from "./document.ts";
 import { quote } from "./literals.ts";
 import { binaryLevel, COMPARISON, NEGATION, NOT, OPERAND, PIPE, POWER, SUM } from "./precedence.ts";
 
@@ -150,7 +163,9 @@ function match(cursor: CommentCursor, expr: MatchExpr): Doc {
     return { span: arm.span, write: () => concat(text, " => ", expression(cursor, arm.value), comma) };
   });
   const lines = rowsOf(cursor, rows, expr.span.end - 1);
-  return lines.length === 0 ? concat(head, "}") : concat(head, indent(hardline, ...lines), hardline, "}");
+  return lines.length === 0
+    ? concat(head, "}")
+    : concat(head, indent(hardline, concatAll(lines)), hardline, "}");
 }
 
 /** `x |> f(a) |> g(b)`: on one line, or each stage on its own. */
@@ -163,9 +178,9 @@ function pipe(cursor: CommentCursor, last: Call): Doc {
   }
   stages.reverse();
   // A comment before the source is one before the whole pipe, and whoever holds the pipe has a line for it.
-  cursor.handedUp.push(...takeBefore(cursor, source.span.start));
+  handUp(cursor, takeBefore(cursor, source.span.start));
   const start = place(cursor, source.span, () => expression(cursor, source, PIPE));
-  cursor.handedUp.push(...start.before);
+  handUp(cursor, start.before);
   const rest = stages.map((stage) => {
     const span = { ...stage.span, start: stage.callee.span.start };
     const placed = place(cursor, span, () => call(cursor, stage), stage !== last);
@@ -200,7 +215,7 @@ export function tail(
 ): Doc {
   const parts: Doc[] = label ? [" ", labelDoc(cursor, label)] : [];
   for (const annotation of annotations) parts.push(" ", annotationDoc(cursor, annotation));
-  return concat(...parts);
+  return concatAll(parts);
 }
 
 export function labelDoc(cursor: CommentCursor, label: Label): Doc {
@@ -283,10 +298,10 @@ export function list(
     const placed = place(cursor, entry.span, entry.write);
     return concat(linesBefore(placed.before), placed.doc, placed.behind);
   });
-  const rest = takeBefore(cursor, close).map((comment) => concat(hardline, comment.text));
-  if (docs.length === 0 && rest.length === 0) return left + right;
-  if (docs.length === 0) return group(left, indent(...rest), hardline, right);
-  return group(left, indent(gap, joinDocs(docs, concat(",", line)), ifBroken(","), ...rest), gap, right);
+  const rest = concatAll(takeBefore(cursor, close).map((comment) => concat(hardline, comment.text)));
+  if (docs.length === 0 && !isForced(rest)) return left + right;
+  if (docs.length === 0) return group(left, indent(rest), hardline, right);
+  return group(left, indent(gap, joinDocs(docs, concat(",", line)), ifBroken(","), rest), gap, right);
 }
 
 /**

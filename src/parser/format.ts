@@ -15,7 +15,18 @@ import type {
   TensorParam,
 } from "./ast.ts";
 import { closerBehind, commentCursor, takeBehindBrace, type CommentCursor } from "./comments.ts";
-import { concat, group, hardline, indent, isForced, joinDocs, line, printDoc, type Doc } from "./document.ts";
+import {
+  concat,
+  concatAll,
+  group,
+  hardline,
+  indent,
+  isForced,
+  joinDocs,
+  line,
+  printDoc,
+  type Doc,
+} from "./document.ts";
 import {
   annotationDoc,
   argumentList,
@@ -35,7 +46,7 @@ export function format(ast: File, source: SourceFile): string {
   const entries = ast.items.map((each) => ({ span: each.span, write: () => item(cursor, each) }));
   const isLong = (i: number) => ["block", "checkpoint"].includes(ast.items[i]!.kind);
   const rows = rowsOf(cursor, entries, Infinity, (before, after) => isLong(before) || isLong(after));
-  const text = printDoc(concat(...rows), WIDTH);
+  const text = printDoc(concatAll(rows), WIDTH);
   return text === "" ? "" : `${text}\n`;
 }
 
@@ -59,7 +70,7 @@ function item(cursor: CommentCursor, node: Item): Doc {
     case "checkpoint": {
       const head = `checkpoint ${node.name.text} of ${node.model.text} {`;
       const rows = rowsOf(cursor, node.rules.map(ruleEntry), node.span.end - 1);
-      return rows.length === 0 ? `${head}}` : concat(head, indent(hardline, ...rows), hardline, "}");
+      return rows.length === 0 ? `${head}}` : concat(head, indent(hardline, concatAll(rows)), hardline, "}");
     }
     default:
       return node satisfies never;
@@ -136,7 +147,7 @@ function bodyDoc(cursor: CommentCursor, body: Body, canBeOneLine = false): Doc {
   const isShort = canBeOneLine && rows.length === 1 && only !== undefined && simple.has(only.kind);
   if (isShort && behindBrace === "" && !isForced(rows[0]!))
     return concat("{", indent(line, rows[0]!), line, "}");
-  return concat("{", behindBrace, indent(hardline, ...rows), hardline, "}");
+  return concat("{", behindBrace, indent(hardline, concatAll(rows)), hardline, "}");
 }
 
 const simple: ReadonlySet<Statement["kind"]> = new Set(["assign", "return", "output", "assert"] as const);

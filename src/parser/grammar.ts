@@ -7,11 +7,9 @@
 //   only, and their depth is limited before parsing.
 // - Contextual words have been told apart by contextual.ts.
 
-import { CstParser, type IParserErrorMessageProvider } from "chevrotain";
+import { CstParser, type IParserErrorMessageProvider, type TokenType } from "chevrotain";
 import { onOneLine } from "./contextual.ts";
 import * as t from "./tokens.ts";
-
-const insertable = new Set([t.RightParen, t.RightSquare, t.RightBrace, t.Then, t.Equal, t.In]);
 
 export class ModelParser extends CstParser {
   constructor(errorMessageProvider: IParserErrorMessageProvider) {
@@ -24,9 +22,13 @@ export class ModelParser extends CstParser {
     this.performSelfAnalysis();
   }
 
-  /** A missing bracket may be made up; a missing name or value may not. */
-  override canTokenTypeBeInsertedInRecovery(type: (typeof t.tokenTypes)[number]): boolean {
-    return insertable.has(type);
+  /**
+   * What may follow a missing token, asked for at every error so that the token can be made up. Making up is not
+   * wanted here (recovery at the next statement says more), and the computation recurses over the whole rule stack,
+   * which a deeply nested file would overflow. An internal method of chevrotain: `limits.test.ts` notices if it goes.
+   */
+  protected getFollowsForInRuleRecovery(): readonly TokenType[] {
+    return [];
   }
 
   private sameLine(): boolean {

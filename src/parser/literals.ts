@@ -12,6 +12,8 @@ export interface LiteralProblem {
 }
 
 const MAX_NUMBER_LENGTH = 400;
+/** Reported for one string. */
+const MAX_PROBLEMS = 10;
 const NUMBER = /^\d+(?:_\d+)*(?:\.\d+(?:_\d+)*)?(?:[eE][+-]?\d+(?:_\d+)*)?$/;
 
 export function numberValue(text: string): { value: number; isInt: boolean } {
@@ -73,8 +75,9 @@ function decode(text: string): { value: string; problems: LiteralProblem[] } {
     }
     parts.push(text.slice(from, i));
     const escape = decodeEscape(text, i);
-    if (escape.value === undefined) problems.push(badEscape(text, i, escape.end));
-    else parts.push(escape.value);
+    if (escape.value === undefined && problems.length < MAX_PROBLEMS)
+      problems.push(badEscape(text, i, escape.end));
+    parts.push(escape.value ?? "");
     i = from = escape.end;
   }
   parts.push(text.slice(from, i));

@@ -16,7 +16,8 @@ import * as t from "./tokens.ts";
 export const limits = {
   /** Characters of a file. */
   length: 4 * 1024 * 1024,
-  tokens: 1_000_000,
+  /** Words and signs; the trees take about 2 KiB for each. */
+  tokens: 500_000,
   depth: MAX_DEPTH,
   diagnostics: 50,
 } as const;
@@ -65,9 +66,18 @@ export function parse(text: string, name = "<input>"): ParseResult {
   markKeywords(tokens, brackets);
 
   const strays = diagnostics.flatMap((d) => (d.code === "bad-character" && d.span ? [d.span] : []));
-  const { tree, errors } = run(tokens);
-  diagnostics.push(...explainErrors(errors, tokens, brackets, file, strays));
-  const ast = tree ? buildFile(buildContext(file, diagnostics), tree, comments) : { ...nothing, comments };
+  let ast: File = { ...nothing, comments };
+  try {
+    const { tree, errors } = run(tokens);
+    diagnostics.push(...explainErrors(errors, tokens, brackets, file, strays));
+    if (tree) ast = buildFile(buildContext(file, diagnostics), tree, comments);
+  } catch (thrown) {
+    // The limit on depth keeps within the usual stack; a caller may have left us less of it.
+    if (!(thrown instanceof RangeError)) throw thrown;
+    diagnostics.push(
+      error("nesting-too-deep", "this file nests too deep for the stack at hand", { span: start }),
+    );
+  }
   diagnostics.sort((a, b) => a.span!.start - b.span!.start);
   return { file, ast, diagnostics: diagnostics.slice(0, limits.diagnostics) };
 }

@@ -16,12 +16,15 @@ export function random(seed: number): Random {
 
 export const pick = <T>(next: Random, all: readonly T[]): T => all[Math.floor(next() * all.length)]!;
 
-const names = "x y dim conv2d gelu B H a_long_name_for_a_tensor model state weight output shared default config of from axis block preprocess checkpoint extends".split(" ");
+const names =
+  "x y dim conv2d gelu B H a_long_name_for_a_tensor model state weight output shared default config of from axis block preprocess checkpoint extends".split(
+    " ",
+  );
 const operators = ["+", "-", "*", "/", "%", "**", "==", "<", "<=", "and", "or", "|>"];
 
 /** A valid file as a list of tokens; `spell` puts space and comments between. */
 export function randomFile(next: Random): string[] {
-  return Array.from({ length: 1 + Math.floor(next() * 4) }, () => item(next)).flat();
+  return Array.from({ length: 1 + Math.floor(next() * 3) }, () => item(next)).flat();
 }
 
 /** Joins tokens with random space; with comments where `comments` is set. */
@@ -55,7 +58,8 @@ const start = (tokens: string[]): string[] => [`\u0001${tokens[0]}`, ...tokens.s
 /** Marks a token that must stay on the line of the one before. */
 const stay = (token: string): string => `\u0002${token}`;
 
-const maybe = (next: Random, chance: number, make: () => string[]): string[] => (next() < chance ? make() : []);
+const maybe = (next: Random, chance: number, make: () => string[]): string[] =>
+  next() < chance ? make() : [];
 
 function commaList(next: Random, count: number, make: () => string[], trailing = true): string[] {
   const result = Array.from({ length: count }, (_, i) => (i > 0 ? [",", ...make()] : make())).flat();
@@ -73,7 +77,13 @@ function item(next: Random): string[] {
     return start(["import", "{", ...commaList(next, some(next, 6), one), "}", "from", '"std/x"']);
   }
   if (roll < 0.2) {
-    return start(["const", name(next), ...maybe(next, 0.3, () => [":", ...paramType(next, 2)]), "=", ...expr(next, 3)]);
+    return start([
+      "const",
+      name(next),
+      ...maybe(next, 0.3, () => [":", ...paramType(next, 2)]),
+      "=",
+      ...expr(next, 3),
+    ]);
   }
   if (roll < 0.35) {
     const base = maybe(next, 0.5, () => ["extends", name(next)]);
@@ -84,7 +94,12 @@ function item(next: Random): string[] {
     return start(["checkpoint", name(next), "of", "m", "{", ...rules, "}"]);
   }
   const head = [...maybe(next, 0.2, () => ["default"]), pick(next, ["block", "model"]), name(next)];
-  const param = () => [name(next), ":", ...paramType(next, 2), ...maybe(next, 0.5, () => ["=", ...expr(next, 1)])];
+  const param = () => [
+    name(next),
+    ":",
+    ...paramType(next, 2),
+    ...maybe(next, 0.5, () => ["=", ...expr(next, 1)]),
+  ];
   const input = () => [name(next), ...maybe(next, 0.2, () => ["?"]), ":", ...tensor(next)];
   const result = () => [...maybe(next, 0.5, () => [name(next), ":"]), ...tensor(next)];
   return start([
@@ -92,14 +107,20 @@ function item(next: Random): string[] {
     ...maybe(next, 0.6, () => ["(", ...commaList(next, few(next), param), ")"]),
     ...["(", ...commaList(next, few(next), input), ")", "->"],
     ...(next() < 0.5 ? tensor(next) : ["(", ...commaList(next, some(next), result), ")"]),
-    ...body(next, 3),
+    ...body(next, 2),
   ]);
 }
 
 function rule(next: Random): string[] {
-  const patterns = () => (next() < 0.5 ? ['"a.{i}"'] : ["[", ...commaList(next, some(next), () => ['"b.c"']), "]"]);
+  const patterns = () =>
+    next() < 0.5 ? ['"a.{i}"'] : ["[", ...commaList(next, some(next), () => ['"b.c"']), "]"];
   const axis = maybe(next, 0.3, () => ["axis", ...maybe(next, 0.3, () => ["-"]), "1"]);
-  return start([pick(next, ["rename", "strip", "concat"]), ...patterns(), ...maybe(next, 0.5, () => ["=", ...patterns()]), ...axis]);
+  return start([
+    pick(next, ["rename", "strip", "concat"]),
+    ...patterns(),
+    ...maybe(next, 0.5, () => ["=", ...patterns()]),
+    ...axis,
+  ]);
 }
 
 function paramType(next: Random, depth: number): string[] {
@@ -114,7 +135,9 @@ function paramType(next: Random, depth: number): string[] {
 function tensor(next: Random): string[] {
   const dim = () => [
     ...maybe(next, 0.3, () => [name(next), "="]),
-    ...(next() < 0.7 ? [name(next)] : ["(", ...expr(next, 1), ")", ...maybe(next, 0.3, () => ["<=", name(next)])]),
+    ...(next() < 0.7
+      ? [name(next)]
+      : ["(", ...expr(next, 1), ")", ...maybe(next, 0.3, () => ["<=", name(next)])]),
   ];
   return ["f32", "[", ...commaList(next, few(next, 5), dim), "]"];
 }
@@ -125,27 +148,47 @@ function body(next: Random, depth: number): string[] {
 
 function statement(next: Random, depth: number): string[] {
   const compound = depth > 0 && next() < 0.4;
-  const value = () => expr(next, 3);
+  const value = () => expr(next, 2);
   if (compound) {
     const tail = () => [...maybe(next, 0.5, () => label(next)), ...maybe(next, 0.3, () => annotation(next))];
     switch (Math.floor(next() * 4)) {
       case 0: {
         const elses = maybe(next, 0.3, () => ["else", "if", ...value(), ...body(next, depth)]);
-        return ["if", ...value(), ...body(next, depth), ...elses, ...maybe(next, 0.4, () => ["else", ...body(next, depth)])];
+        return [
+          "if",
+          ...value(),
+          ...body(next, depth),
+          ...elses,
+          ...maybe(next, 0.4, () => ["else", ...body(next, depth)]),
+        ];
       }
       case 1: {
         const pattern = next() < 0.5 ? [name(next)] : ["(", name(next), ",", name(next), ")"];
         return ["for", ...pattern, "in", ...value(), ...tail(), ...body(next, depth)];
       }
       case 2:
-        return ["repeat", ...value(), ...maybe(next, 0.3, () => ["as", name(next)]), ...tail(), ...body(next, depth)];
+        return [
+          "repeat",
+          ...value(),
+          ...maybe(next, 0.3, () => ["as", name(next)]),
+          ...tail(),
+          ...body(next, depth),
+        ];
       default:
         return [...annotation(next), ...body(next, depth)];
     }
   }
   switch (Math.floor(next() * 8)) {
     case 0:
-      return ["return", ...commaList(next, some(next, 3), () => [...maybe(next, 0.3, () => [name(next), "="]), ...value()], false)];
+      return [
+        "return",
+        ...commaList(
+          next,
+          some(next, 3),
+          () => [...maybe(next, 0.3, () => [name(next), "="]), ...value()],
+          false,
+        ),
+      ];
     case 1:
       return ["state", name(next), ":", ...tensor(next), "=", ...value()];
     case 2:
@@ -163,7 +206,12 @@ function statement(next: Random, depth: number): string[] {
 
 function label(next: Random): string[] {
   const part = () => [name(next), ...maybe(next, 0.3, () => ["[", ...expr(next, 1), "]"])];
-  return ["@", ...part(), ...maybe(next, 0.5, () => [".", ...part()]), ...maybe(next, 0.15, () => ["shared"])];
+  return [
+    "@",
+    ...part(),
+    ...maybe(next, 0.5, () => [".", ...part()]),
+    ...maybe(next, 0.15, () => ["shared"]),
+  ];
 }
 
 function annotation(next: Random): string[] {
@@ -172,24 +220,40 @@ function annotation(next: Random): string[] {
 
 function args(next: Random, depth: number): string[] {
   const one = () => [...maybe(next, 0.5, () => [name(next), "="]), ...expr(next, depth)];
-  return ["(", ...commaList(next, few(next), one), ")"];
+  return ["(", ...commaList(next, few(next, 3), one), ")"];
 }
 
 function call(next: Random, depth: number): string[] {
-  return [name(next), ...args(next, depth - 1), ...maybe(next, 0.3, () => label(next)), ...maybe(next, 0.1, () => annotation(next))];
+  return [
+    name(next),
+    ...args(next, depth - 1),
+    ...maybe(next, 0.3, () => label(next)),
+    ...maybe(next, 0.1, () => annotation(next)),
+  ];
 }
 
 /** An expression that can stand anywhere: whatever is loose is put in parentheses. */
 function atom(next: Random, depth: number): string[] {
   const roll = next();
   if (depth <= 0 || roll < 0.35) {
-    return [pick(next, [name(next), name(next), "1", "2.5", "1e-5", "1_000", '"s\\n\\"\\u{7f}"', "true", "none"])];
+    return [
+      pick(next, [name(next), name(next), "1", "2.5", "1e-5", "1_000", '"s\\n\\"\\u{7f}"', "true", "none"]),
+    ];
   }
   const inner = () => expr(next, depth - 1);
   if (roll < 0.5) return call(next, depth);
   if (roll < 0.6) return ["[", ...commaList(next, few(next, 6), inner), "]"];
   if (roll < 0.65) {
-    return ["[", ...inner(), "for", name(next), "in", ...inner(), ...maybe(next, 0.4, () => ["if", ...inner()]), "]"];
+    return [
+      "[",
+      ...inner(),
+      "for",
+      name(next),
+      "in",
+      ...inner(),
+      ...maybe(next, 0.4, () => ["if", ...inner()]),
+      "]",
+    ];
   }
   if (roll < 0.75) return ["(", ...commaList(next, some(next, 3), inner), ")"];
   if (roll < 0.85) return [name(next), ...(next() < 0.5 ? ["[", ...inner(), "]"] : [".", name(next)])];
@@ -203,7 +267,14 @@ function atom(next: Random, depth: number): string[] {
 export function expr(next: Random, depth: number): string[] {
   const roll = next();
   if (depth > 0 && roll < 0.05) {
-    return ["if", ...atom(next, depth - 1), "then", ...atom(next, depth - 1), "else", ...expr(next, depth - 1)];
+    return [
+      "if",
+      ...atom(next, depth - 1),
+      "then",
+      ...atom(next, depth - 1),
+      "else",
+      ...expr(next, depth - 1),
+    ];
   }
   const operand = () => [...maybe(next, 0.1, () => ["-"]), ...atom(next, depth)];
   if (roll < 0.5) return operand();
@@ -227,10 +298,25 @@ export function expr(next: Random, depth: number): string[] {
 }
 
 const soupWords = [
-  ..."( ) [ ] { } , : . = == -> => |> | @ ? + - * / % ** < >= \" \\ ; # ! // \n".split(" "),
-  ..."import from as const block model default config of extends checkpoint return if then else for in repeat".split(" "),
-  ..."state output weight preprocess assert with match shared true false none and or not x f f32 1 2.5 .5 1__0".split(" "),
-  ...['"text"', '"open', "\u00e9", "\ud83d", "\u0000", "f(", "f32[B]", "x =", "block A (x: f32[B]) -> f32[B] {", "\r"],
+  ...'( ) [ ] { } , : . = == -> => |> | @ ? + - * / % ** < >= " \\ ; # ! // \n'.split(" "),
+  ..."import from as const block model default config of extends checkpoint return if then else for in repeat".split(
+    " ",
+  ),
+  ..."state output weight preprocess assert with match shared true false none and or not x f f32 1 2.5 .5 1__0".split(
+    " ",
+  ),
+  ...[
+    '"text"',
+    '"open',
+    "\u00e9",
+    "\ud83d",
+    "\u0000",
+    "f(",
+    "f32[B]",
+    "x =",
+    "block A (x: f32[B]) -> f32[B] {",
+    "\r",
+  ],
 ];
 
 export function tokenSoup(next: Random): string {
