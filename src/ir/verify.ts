@@ -207,11 +207,11 @@ function sameShapeAndDType(a: TensorType, b: TensorType): boolean {
   return a.dtype === b.dtype && sameShape(a.shape, b.shape);
 }
 
-/** Inputs too many, or a required one left out. A group takes any number. */
+/** Inputs too many, or a required one left out. */
 export function arityFaults(n: { readonly op: OpDefinition; readonly inputs: readonly ValueId[] }): string[] {
-  if (n.op.lowering.kind === "group") return [];
   const takes = n.op.inputs.length;
-  if (n.inputs.length > takes) return [`${n.op.name} takes ${takes} inputs and is given ${n.inputs.length}`];
+  if (n.inputs.length > takes && !n.op.variadic)
+    return [`${n.op.name} takes ${takes} inputs and is given ${n.inputs.length}`];
   return n.op.inputs
     .filter((spec, i) => !spec.optional && (n.inputs[i] ?? "") === "")
     .map((spec) => `${n.op.name} needs its input ${spec.name}`);
