@@ -3,6 +3,7 @@
 
 import type * as ast from "../parser/ast.ts";
 import type { Span } from "../support/source.ts";
+import { attributeHint } from "./attributes.ts";
 import { quotient } from "./arithmetic.ts";
 import { callBlock } from "./block-calls.ts";
 import { builtins, type Builtin } from "./builtins.ts";
@@ -10,7 +11,7 @@ import { evaluateEntry } from "./constants.ts";
 import { fail, type Context } from "./context.ts";
 import { evaluate, headOf, hintOf, unknownName, type Hint } from "./evaluate.ts";
 import { labelOnValue } from "./labels.ts";
-import { attributeHint, callOp } from "./op-calls.ts";
+import { callOp } from "./op-calls.ts";
 import { checkParameter } from "./parameters.ts";
 import { suggestion } from "./suggest.ts";
 import { describe, kindOf, nameOfBlock, poison, type BlockValue, type Given, type Value } from "./value.ts";

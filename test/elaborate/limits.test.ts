@@ -118,3 +118,9 @@ describe("work is counted", () => {
     expect(codes(imports.join("\n") + "\n" + body("x"), { files: wide })).toEqual(["too-many-files"]);
   });
 });
+
+describe("found by fuzzing", () => {
+  it("a layer on a tensor without axes", () => {
+    expect(codes("model m (x: f32[]) -> f32[4] { return linear(x, out = 4) @fc }")).toEqual(["linear.rank"]);
+  });
+});
