@@ -318,7 +318,8 @@ export async function openWeights(
 function checkNamespaces(specs: readonly WeightSpec[], wanted: readonly WantedWeight[]): Diagnostic[] {
   const known = new Set(wanted.map((w) => splitKey(w.key).namespace));
   const out: Diagnostic[] = [];
-  for (const { namespace, kind } of specs) {
+  for (const spec of specs) {
+    const { namespace } = spec;
     if (namespace !== "" && !known.has(namespace)) {
       const near = nearest(namespace, known);
       out.push(
@@ -328,7 +329,7 @@ function checkNamespaces(specs: readonly WeightSpec[], wanted: readonly WantedWe
       );
     }
     const same = specs.filter((s) => s.namespace === namespace);
-    if (kind === "seed" && same.length > 1 && same[0]!.namespace === namespace)
+    if (same[0] === spec && same.length > 1 && same.some((s) => s.kind === "seed"))
       out.push(
         error(
           "weights-spec",
