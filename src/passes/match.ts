@@ -158,7 +158,9 @@ export const scalar = (c: RewriteContext, value: number): ValueId => c.add("cons
 
 /** Attributes that say sizes: an op with one of these cannot simply be given another size of input. */
 export function namesSizes(node: Node): boolean {
-  return Object.values(node.op.attrs).some((a) => a.kind === "dims" || a.kind === "dim");
+  return Object.entries(node.op.attrs).some(
+    ([name, a]) => name in node.attrs && (a.kind === "dims" || a.kind === "dim"),
+  );
 }
 
 export function flag(attrs: Attrs, name: string): boolean {

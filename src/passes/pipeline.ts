@@ -5,6 +5,7 @@ import { chooseLayout } from "./choose-layout.ts";
 import { deadTokens } from "./dead-tokens.ts";
 import { decompose } from "./decompose.ts";
 import { dropDead } from "./drop-dead.ts";
+import { dropZeroBranches } from "./drop-zero-branches.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
 import { foldConstants } from "./fold-constants.ts";
@@ -28,6 +29,7 @@ export const pipeline: readonly Pass[] = [
   dropDead,
   dropIdentities,
   // 2. Touch fewer tokens.
+  dropZeroBranches, // only where asked for: what it assumes of the weights is checked at load
   deadTokens,
   poolMixer, // before norms go anywhere else: it needs only a part of one
   // 3. Let the prepare program do what depends on weights alone.
@@ -43,3 +45,6 @@ export const pipeline: readonly Pass[] = [
   chooseLayout, // before groups: one group has one order
   formGroups,
 ];
+
+/** Every pass once, for switches, documentation and tests. */
+export const allPasses: readonly Pass[] = pipeline.filter((p) => !p.name.endsWith("-again"));
