@@ -29,6 +29,7 @@ export { seededInput, seededTensor } from "./runtime/seeded.ts";
 export { render, renderJson } from "./support/render.ts";
 export { InputError } from "./support/diagnostic.ts";
 export { Bug } from "./support/bug.ts";
+export { lookupOp } from "./ops/index.ts";
 export { baseline, builtinTargets, lavapipe, swiftshader } from "./ir/target.ts";
 export { parseFile as parse };
 export type { Diagnostic, Graph, Kernel, Module, Plan, Session, SourceText, Resolve, Step, Target, Tensor };

@@ -40,7 +40,11 @@ function files(folder: string): string[] {
 }
 
 function importsOf(text: string): string[] {
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((m) => m[1]!);
+  const found = [
+    ...text.matchAll(/^(?:import|export)\b[^;"]*?"([^"]+)";/gm),
+    ...text.matchAll(/\bimport\("([^"]+)"\)/g),
+  ];
+  return found.map((m) => m[1]!);
 }
 
 const layerOf = (path: string): string => path.split("/")[0]!.replace(/\.ts$/, "");

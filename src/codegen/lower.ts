@@ -109,8 +109,7 @@ class KernelTable {
     const shared = kernel.buffers.filter((_, i) => arena[i]).map((b) => b.name);
     const features: PlanKernel["features"][number][] = [];
     if (kernel.subgroupSize > 0) features.push("subgroups");
-    if (this.#target.features.includes("shader-f16") && kernel.buffers.some((b) => b.type.scalar === "f16"))
-      features.push("shader-f16");
+    if (kernel.buffers.some((b) => b.type.scalar === "f16")) features.push("shader-f16");
     return {
       name: kernel.name,
       wgsl: printWgsl(kernel, { buffersReadWrite: shared }),
@@ -221,6 +220,7 @@ function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable
   const types = typesOf(graph);
   const bounds: Record<string, Dim> = {};
   for (const s of graph.symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
+  const slots = new Map(Object.keys(bounds).map((name, i) => [name, i]));
   const values: PlanTensor[] = [];
   const inArena = new Set<ValueId>();
   const place = (id: ValueId): string => (prepared.has(id) ? constants.add(graph, id, types.get(id)!) : id);
@@ -243,7 +243,10 @@ function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable
     dispatches.push({
       kernel,
       buffers: bound.map(place),
-      params: made.params.map(showDim),
+      // A live size is passed as the place of its value in the extents buffer.
+      params: made.params.map((d, i) =>
+        made.kernel.params[i]!.live ? String(slots.get(showDim(d))!) : showDim(d),
+      ),
       grid: made.grid.map((d) => showDim(substituteDim(d, bounds))) as unknown as PlanDispatch["grid"],
       locations: node.spans,
       nodes: node.results.map((r) => r.id),
@@ -252,11 +255,12 @@ function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable
       bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
     });
   }
-  let slot = 0;
   return {
     name: graph.name,
     symbols: graph.symbols.map((s) =>
-      s.kind === "bound" ? s : { kind: "bounded", name: s.name, bound: showDim(s.bound), slot: slot++ },
+      s.kind === "bound"
+        ? s
+        : { kind: "bounded", name: s.name, bound: showDim(s.bound), slot: slots.get(s.name)! },
     ),
     inputs: graph.inputs.map((i) => ({
       ...planTensor(i.id, i.type),

@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+// The command line. Exit codes: 0 done, 1 the user's input is wrong, 2 our fault, with a report file.
+
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command, CommanderError } from "commander";
+import { benchCommand } from "./cli/bench.ts";
+import { checkCommands } from "./cli/check.ts";
+import { show } from "./cli/common.ts";
+import { compileCommand } from "./cli/compile.ts";
+import { machineCommands } from "./cli/machine.ts";
+import { runCommand } from "./cli/run.ts";
+import { verifyCommand } from "./cli/verify.ts";
+import { InputError, version } from "./index.ts";
+import { Bug } from "./support/bug.ts";
+
+const program = new Command("tokenloom")
+  .description(
+    "A small language and an optimizing compiler for token mixers, pooling heads and routed experts, on WebGPU",
+  )
+  .version(version)
+  .showHelpAfterError("(tokenloom --help, or tokenloom COMMAND --help)")
+  .exitOverride();
+
+checkCommands(program);
+compileCommand(program);
+runCommand(program);
+verifyCommand(program);
+benchCommand(program);
+machineCommands(program);
+
+try {
+  await program.parseAsync();
+} catch (e) {
+  if (e instanceof CommanderError) process.exitCode = e.exitCode === 0 ? 0 : 1;
+  else if (e instanceof InputError) {
+    show(e.diagnostics);
+    process.exitCode = 1;
+  } else {
+    process.exitCode = 2;
+    process.stderr.write(`tokenloom failed, and it is not your fault: ${(e as Error).message}\n`);
+    const file = join(tmpdir(), `tokenloom-report-${process.pid}.txt`);
+    try {
+      writeFileSync(file, reportText(e));
+      process.stderr.write(`a report is in ${file}\n`);
+    } catch {
+      process.stderr.write(reportText(e));
+    }
+  }
+}
+
+function reportText(e: unknown): string {
+  const lines = [
+    `tokenloom ${version}, node ${process.version}, ${process.platform} ${process.arch}`,
+    `arguments: ${process.argv.slice(2).join(" ")}`,
+  ];
+  for (let at: unknown = e; at instanceof Error; at = at.cause) {
+    lines.push("", at.stack ?? at.message);
+    if (at instanceof Bug)
+      for (const [name, text] of Object.entries(at.facts)) lines.push("", `--- ${name}`, text);
+  }
+  return `${lines.join("\n")}\n`;
+}

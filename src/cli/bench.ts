@@ -1,0 +1,147 @@
+// `bench`: where the time of one model goes on this adapter. Comparisons with other systems are in bench/.
+
+import type { Command } from "commander";
+import { packWeights } from "../index.ts";
+import { evaluateDim } from "../ir/dim.ts";
+import { parseDim } from "../ir/dim-parse.ts";
+import { openDevice } from "../runtime/device-node.ts";
+import { loadInputs } from "../runtime/files-node.ts";
+import { createSession } from "../runtime/session.ts";
+import { error, InputError } from "../support/diagnostic.ts";
+import { colors, compileFile, mebibytes, milliseconds, need, print, showJson } from "./common.ts";
+import { runOptions } from "./options.ts";
+import { dimsOf, type RunFlags } from "./run.ts";
+import { weightsFor } from "./weights.ts";
+
+interface BenchFlags extends RunFlags {
+  readonly runs: string;
+  readonly kernels?: boolean;
+}
+
+export function benchCommand(program: Command): void {
+  runOptions(program.command("bench <file>").description("median time, first run split, dispatches, memory"))
+    .option("--runs <n>", "measured runs", "20")
+    .option("--kernels", "time of each kernel, by GPU timestamps")
+    .action(bench);
+}
+
+async function bench(file: string, flags: BenchFlags): Promise<void> {
+  const runs = Number(flags.runs);
+  if (!(Number.isSafeInteger(runs) && runs > 0))
+    throw new InputError([error("runs-spec", `--runs ${flags.runs} is no number of runs`)]);
+  const clock = stopwatch();
+  const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
+  const openTime = clock();
+  const compiled = compileFile(file, flags, device.target);
+  const compileTime = clock();
+  const weights = await weightsFor(compiled.module, compiled.models, flags.weights ?? ["seed:0"]);
+  const dims = dimsOf(flags);
+  const inputs = need(
+    await loadInputs(flags.input ?? [], compiled.plan.entries[0]!.inputs, dims, { seedMissing: true }),
+  );
+  const readTime = clock();
+  const constants = packWeights(compiled, weights);
+  const packTime = clock();
+  const session = await createSession(device.device, compiled.plan, constants);
+  const sessionTime = clock();
+  await session.run(inputs, { dims });
+  const firstTime = clock();
+  const before = session.stats.allocations;
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    clock();
+    await session.run(inputs, { dims });
+    times.push(clock());
+  }
+  const sorted = [...times].sort((a, b) => a - b);
+  const median = sorted[Math.floor(runs / 2)]!;
+  const p90 = sorted[Math.min(runs - 1, Math.floor(runs * 0.9))]!;
+  const entry = compiled.plan.entries[0]!;
+  const env = symbolsFrom(entry.inputs, inputs, dims);
+  const flops = entry.dispatches.reduce((sum, d) => sum + evaluateDim(parseDim(d.flops)!, env), 0);
+  const { stats } = session;
+  const report = {
+    adapter: device.name,
+    software: device.software,
+    median,
+    p90,
+    runs,
+    first: {
+      open: openTime,
+      compile: compileTime,
+      read: readTime,
+      pack: packTime,
+      pipelines: sessionTime,
+      run: firstTime,
+    },
+    dispatches: stats.dispatches,
+    kernels: stats.kernels,
+    submitsPerRun: stats.submits / stats.runs,
+    allocationsAfterFirstRun: stats.allocations - before,
+    arenaBytes: stats.arenaBytes,
+    peakLiveBytes: stats.peakLiveBytes,
+    constantBytes: stats.constantBytes,
+    gflops: flops / median / 1e6,
+    hostMilliseconds: stats.hostMilliseconds,
+  };
+  if (flags.json) showJson(report);
+  else {
+    print(
+      `${colors.bold(milliseconds(median))} a run, p90 ${milliseconds(p90)}, ${report.gflops.toFixed(1)} GFLOP/s  (median of ${runs})`,
+    );
+    print(
+      `first result: open ${milliseconds(openTime)}, compile ${milliseconds(compileTime)}, read ${milliseconds(readTime)}, fold and pack weights ${milliseconds(packTime)}, pipelines and upload ${milliseconds(sessionTime)}, run ${milliseconds(firstTime)}`,
+    );
+    print(
+      `${stats.dispatches} dispatches of ${stats.kernels} kernels, ${report.submitsPerRun} submit a run, ${report.allocationsAfterFirstRun} allocations after the first run, host ${milliseconds(stats.hostMilliseconds)}`,
+    );
+    print(
+      `arena ${mebibytes(stats.arenaBytes)} (${mebibytes(stats.peakLiveBytes)} live at the peak), constants ${mebibytes(stats.constantBytes)}`,
+    );
+    print(
+      `${colors.dim("adapter")}  ${device.name}${device.software ? colors.yellow("  (software: no GPU)") : ""}`,
+    );
+  }
+  if (flags.kernels && !flags.json) {
+    const { nanoseconds } = await session.runWith(inputs, { dims, profile: true });
+    if (!nanoseconds) print("this adapter has no timestamps");
+    else {
+      const byKernel = new Map<string, { ms: number; count: number; schedule: string }>();
+      entry.dispatches.forEach((d, i) => {
+        const name = compiled.kernels[d.kernel]!.name;
+        const row = byKernel.get(name) ?? { ms: 0, count: 0, schedule: d.schedule };
+        row.ms += nanoseconds[i]! / 1e6;
+        row.count++;
+        byKernel.set(name, row);
+      });
+      const total = [...byKernel.values()].reduce((n, r) => n + r.ms, 0);
+      for (const [name, r] of [...byKernel].sort((a, b) => b[1].ms - a[1].ms))
+        print(
+          `${((100 * r.ms) / total).toFixed(1).padStart(5)} %  ${r.ms.toFixed(2).padStart(8)} ms  ${String(r.count).padStart(3)}x  ${name}  ${colors.dim(r.schedule)}`,
+        );
+    }
+  }
+  session.dispose();
+  device.device.destroy();
+}
+
+function symbolsFrom(
+  declared: readonly { readonly name: string; readonly shape: readonly string[] }[],
+  inputs: Readonly<Record<string, { readonly shape: readonly number[] }>>,
+  dims: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const env: Record<string, number> = { ...dims };
+  for (const i of declared) i.shape.forEach((d, axis) => (env[d] ??= inputs[i.name]!.shape[axis]!));
+  return env;
+}
+
+/** Milliseconds since the last call. */
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const took = now - last;
+    last = now;
+    return took;
+  };
+}

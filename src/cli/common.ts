@@ -1,0 +1,152 @@
+// What every command shares: reading model files and their imports, showing diagnostics, exit codes.
+
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, isAbsolute, join, relative, resolve as resolvePath, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createColors } from "picocolors";
+import {
+  compile,
+  elaborateFile,
+  type CompileOptions,
+  type Compiled,
+  type Front,
+  type SourceText,
+} from "../index.ts";
+import { builtinTargets, type Target } from "../ir/target.ts";
+import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";
+import { render, renderJson } from "../support/render.ts";
+
+export const colors = createColors(process.stdout.isTTY && !process.env["NO_COLOR"]);
+
+/** Where `std/` and the package file are: one level above `src` or `dist`. */
+export const packageRoot = resolvePath(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** A model file larger than this is none. */
+const MAX_BYTES = 4 * 2 ** 20;
+
+export function readModel(path: string): SourceText {
+  try {
+    const info = statSync(path);
+    if (!info.isFile()) throw new Error("it is no file");
+    if (info.size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
+    return { name: path, text: readFileSync(path, "utf8") };
+  } catch (e) {
+    const reason =
+      (e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message;
+    throw new InputError([error("file-read", `${path} cannot be read: ${reason}`)]);
+  }
+}
+
+/** Imports: `std/...` from the package, all else from the folder of the importing file and below the model's own folder. */
+export function resolverFor(
+  root: string,
+): (from: string, path: string) => SourceText | { readonly problem: string } {
+  const top = dirname(resolvePath(root));
+  return (from, path) => {
+    const isStd = path.startsWith("std/");
+    const base = isStd ? packageRoot : from.startsWith("std/") ? packageRoot : dirname(resolvePath(from));
+    const fence = isStd || from.startsWith("std/") ? join(packageRoot, "std") : top;
+    const file = isStd ? join(packageRoot, path) : isAbsolute(path) ? path : resolvePath(base, path);
+    const name = /\.model$/.test(file) ? file : `${file}.model`;
+    try {
+      const real = realpathSync(name);
+      if (!real.startsWith(realpathSync(fence) + sep))
+        return { problem: `${path} leaves the folder of the model` };
+      if (statSync(real).size > MAX_BYTES) return { problem: `${path} has more than ${MAX_BYTES} bytes` };
+      return { name: isStd ? path : relative(process.cwd(), real), text: readFileSync(real, "utf8") };
+    } catch {
+      return { problem: `there is no file ${isStd ? path : relative(process.cwd(), name)}` };
+    }
+  };
+}
+
+export interface ModelFlags {
+  readonly model?: string;
+  readonly config?: string;
+  readonly set?: readonly string[];
+  readonly without?: string;
+  readonly stopAfter?: string;
+  readonly json?: boolean;
+}
+
+/** `--set key=value`, any number of times. */
+export function settings(list: readonly string[] = []): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const item of list) {
+    const at = item.indexOf("=");
+    if (at <= 0)
+      throw new InputError([
+        error("set-spec", `--set ${item} has no value`, { help: "write --set name=value" }),
+      ]);
+    out[item.slice(0, at)] = item.slice(at + 1);
+  }
+  return out;
+}
+
+function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOptions {
+  return {
+    resolve: resolverFor(path),
+    set: settings(flags.set),
+    ...(flags.model !== undefined && { model: flags.model }),
+    ...(flags.config !== undefined && { config: flags.config }),
+    ...(flags.without !== undefined && { without: flags.without.split(",") }),
+    ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
+    ...(target && { target }),
+  };
+}
+
+export function frontOf(path: string, flags: ModelFlags): Front {
+  return elaborateFile(readModel(path), optionsOf(path, flags));
+}
+
+/** Compiles; warnings go to stderr, errors are thrown. */
+export function compileFile(path: string, flags: ModelFlags, target?: Target): Compiled {
+  const compiled = compile(readModel(path), optionsOf(path, flags, target));
+  show(compiled.diagnostics);
+  return compiled;
+}
+
+export function targetNamed(name: string): Target {
+  const found = builtinTargets.find((t) => t.name === name);
+  if (found) return found;
+  const all = builtinTargets.map((t) => t.name).join(", ");
+  throw new InputError([
+    error("unknown-target", `there is no target ${name}`, { help: `the targets are ${all}` }),
+  ]);
+}
+
+export function show(diagnostics: readonly Diagnostic[]): void {
+  if (diagnostics.length === 0) return;
+  const color = Boolean(process.stderr.isTTY) && !process.env["NO_COLOR"];
+  process.stderr.write(`${render(diagnostics, { color, width: process.stderr.columns ?? 110 })}\n`);
+}
+
+export function showJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export function diagnosticsJson(diagnostics: readonly Diagnostic[]): unknown {
+  return { ok: !hasErrors(diagnostics), diagnostics: renderJson(diagnostics) };
+}
+
+/** The value, or the diagnostics thrown; warnings are shown. */
+export function need<T>(outcome: {
+  readonly value: T | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}): T {
+  if (outcome.value === undefined) throw new InputError(outcome.diagnostics);
+  show(outcome.diagnostics);
+  return outcome.value;
+}
+
+export function print(line = ""): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function milliseconds(ms: number): string {
+  return ms < 10 ? `${ms.toFixed(2)} ms` : ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}
+
+export function mebibytes(bytes: number): string {
+  return bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

@@ -1,0 +1,60 @@
+// `compile`: a model and its weights to a folder that runs without the compiler.
+
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import { packWeights } from "../index.ts";
+import { openDevice } from "../runtime/device-node.ts";
+import { error, InputError } from "../support/diagnostic.ts";
+import { compileFile, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
+import { writeFolder } from "./folder.ts";
+import { modelOptions } from "./options.ts";
+import { weightsFor } from "./weights.ts";
+
+interface CompileFlags extends ModelFlags {
+  readonly weights?: readonly string[];
+  readonly output?: string;
+  readonly target?: string;
+  readonly device?: string;
+  readonly force?: boolean;
+}
+
+export function compileCommand(program: Command): void {
+  modelOptions(program.command("compile <file>").description("write a folder that runs without the compiler"))
+    .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
+    .option("-o, --output <folder>", "where to (default: the model's name)")
+    .option("--target <name>", "baseline, lavapipe or swiftshader; default: the adapter of this machine")
+    .option("--device <name>", "the adapter to compile for")
+    .option("--force", "write into a folder that exists")
+    .action(compileTo);
+}
+
+async function compileTo(file: string, flags: CompileFlags): Promise<void> {
+  const target = flags.target !== undefined ? targetNamed(flags.target) : await targetHere(flags.device);
+  const compiled = compileFile(file, flags, target);
+  const folder = flags.output ?? compiled.plan.model;
+  if (existsSync(folder) && !flags.force)
+    throw new InputError([
+      error("output-exists", `${folder} is there already`, {
+        help: "--force writes into it, -o names another",
+      }),
+    ]);
+  const specs = flags.weights ?? [];
+  if (specs.length === 0)
+    throw new InputError([
+      error("missing-weights", "no weights are given", {
+        help: "--weights FILE.safetensors, or --weights seed:0",
+      }),
+    ]);
+  const constants = packWeights(compiled, await weightsFor(compiled.module, compiled.models, specs));
+  const files = writeFolder(folder, compiled.plan, constants);
+  print(
+    `${folder}: ${files.length} files, ${compiled.plan.kernels.length} kernels, ${compiled.plan.entries.map((e) => e.dispatches.length).join(" and ")} dispatches, ${mebibytes(constants.byteLength)} of constants, for ${target.name}`,
+  );
+}
+
+async function targetHere(device: string | undefined): Promise<ReturnType<typeof targetNamed>> {
+  const opened = await openDevice(device === undefined ? {} : { device });
+  const { target } = opened;
+  opened.device.destroy();
+  return target;
+}

@@ -1,0 +1,84 @@
+// A compiled folder: plan.json, constants.bin, one .wgsl file for each kernel. Runs without the compiler.
+
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { planFormat, planVersion, type Plan } from "../ir/plan.ts";
+import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
+import { checkPlan } from "../ir/plan-check.ts";
+
+/** More than this is no plan. */
+const MAX_PLAN_BYTES = 256 * 2 ** 20;
+
+/** The shaders are files of their own, to be read and edited; the plan names them. */
+export function writeFolder(folder: string, plan: Plan, constants: Uint8Array): readonly string[] {
+  mkdirSync(join(folder, "kernels"), { recursive: true });
+  const files: string[] = [];
+  const kernels = plan.kernels.map((k) => {
+    const file = `kernels/${k.name}.wgsl`;
+    writeFileSync(join(folder, file), k.wgsl);
+    files.push(file);
+    return { ...k, wgsl: file };
+  });
+  writeFileSync(join(folder, "plan.json"), `${JSON.stringify({ ...plan, kernels }, null, 1)}\n`);
+  writeFileSync(join(folder, "constants.bin"), constants);
+  return ["plan.json", "constants.bin", ...files];
+}
+
+export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<ArrayBuffer> } {
+  const text = read(join(folder, "plan.json"), MAX_PLAN_BYTES).toString("utf8");
+  let data: unknown;
+  try {
+    data = JSON.parse(text);
+  } catch {
+    throw wrong("plan-syntax", `${join(folder, "plan.json")} is not JSON`);
+  }
+  const head = data as { format?: unknown; version?: unknown };
+  if (head?.format !== planFormat) throw wrong("plan-format", `${folder} holds no compiled model`);
+  if (head.version !== planVersion)
+    throw wrong(
+      "plan-version",
+      `${folder} was compiled to plan version ${String(head.version)}, this program runs version ${planVersion}`,
+      "compile the model again",
+    );
+  const available = new Set(existsSync(join(folder, "kernels")) ? readdirSync(join(folder, "kernels")) : []);
+  const problems = checkPlan(data);
+  if (problems.length > 0)
+    throw new InputError(
+      problems.slice(0, 10).map((p): Diagnostic => error("plan-content", `${folder}: ${p}`)),
+    );
+  const plan = data as Plan;
+  const kernels = plan.kernels.map((k) => {
+    // Only plain names of this folder: a plan cannot make us read another file.
+    const name = /^kernels\/([\w.-]+\.wgsl)$/.exec(k.wgsl)?.[1];
+    if (name === undefined || !available.has(name))
+      throw wrong("plan-content", `${folder} has no shader ${k.wgsl}`);
+    return { ...k, wgsl: read(join(folder, "kernels", name), 2 ** 24).toString("utf8") };
+  });
+  const file = read(join(folder, "constants.bin"), 2 ** 36);
+  const constants = new Uint8Array(file.byteLength);
+  constants.set(file);
+  for (const c of plan.constants)
+    if (c.offset + c.bytes > constants.byteLength)
+      throw wrong(
+        "plan-content",
+        `constants.bin of ${folder} is cut off: ${c.id} ends at byte ${c.offset + c.bytes} of ${constants.byteLength}`,
+      );
+  return { plan: { ...plan, kernels }, constants };
+}
+
+function read(path: string, most: number): Buffer {
+  try {
+    const info = statSync(path);
+    if (info.size > most) throw new Error(`it has more than ${most} bytes`);
+    return readFileSync(path);
+  } catch (e) {
+    throw wrong(
+      "file-read",
+      `${path} cannot be read: ${(e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message}`,
+    );
+  }
+}
+
+function wrong(code: string, message: string, help?: string): InputError {
+  return new InputError([error(code, message, { help })]);
+}

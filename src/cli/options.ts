@@ -1,0 +1,20 @@
+// Flags that several commands take.
+
+import type { Command } from "commander";
+
+export function modelOptions(command: Command): Command {
+  return command
+    .option("--model <name>", "which model of the file")
+    .option("--config <name>", "a named configuration of the model")
+    .option("--set <name=value...>", "parameters of the model")
+    .option("--without <passes>", "passes to leave out, separated by commas")
+    .option("--json", "print data instead of text");
+}
+
+export function runOptions(command: Command): Command {
+  return modelOptions(command)
+    .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
+    .option("--input <spec...>", "FILE.safetensors, name=FILE.png|jpg|npy, or name=seed:KEY")
+    .option("--dim <name=value...>", "sizes that no input fixes")
+    .option("--device <name>", "auto, embedded, lavapipe, or part of an adapter's name");
+}

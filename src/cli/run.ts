@@ -1,0 +1,248 @@
+// `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
+
+import { existsSync, readFileSync, statSync } from "node:fs";
+import type { Command } from "commander";
+import { packWeights } from "../index.ts";
+import type { Plan } from "../ir/plan.ts";
+import type { Tensor } from "../ir/tensor.ts";
+import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
+import { loadInputs, writeOutputs } from "../runtime/files-node.ts";
+import { createSession, type Session } from "../runtime/session.ts";
+import { error, InputError } from "../support/diagnostic.ts";
+import {
+  colors,
+  compileFile,
+  mebibytes,
+  milliseconds,
+  need,
+  print,
+  settings,
+  showJson,
+  type ModelFlags,
+} from "./common.ts";
+import { showDigits } from "./digits.ts";
+import { readFolder } from "./folder.ts";
+import { runOptions } from "./options.ts";
+import { weightsFor } from "./weights.ts";
+
+export interface RunFlags extends ModelFlags {
+  readonly weights?: readonly string[];
+  readonly input?: readonly string[];
+  readonly dim?: readonly string[];
+  readonly device?: string;
+  readonly output?: string;
+  readonly top?: string;
+  readonly labels?: string;
+  readonly batch?: string;
+  readonly demo?: boolean;
+}
+
+export function runCommand(program: Command): void {
+  runOptions(program.command("run <file>").description("run a .model file, or a compiled folder, on the GPU"))
+    .option("--output <file>", "write the outputs to a .safetensors file")
+    .option("--top <k>", "print the k largest values of each row of the output")
+    .option(
+      "--labels <file>",
+      "names for --top, one a line; or a .safetensors file with a tensor `labels`, for the accuracy",
+    )
+    .option("--batch <n>", "run at most n rows at a time")
+    .action(run);
+}
+
+/** What a run needs, from a file or from a folder. */
+export interface Ready {
+  readonly plan: Plan;
+  readonly session: Session;
+  readonly device: OpenedDevice;
+}
+
+export async function prepare(file: string, flags: RunFlags): Promise<Ready> {
+  const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
+  if (existsSync(file) && statSync(file).isDirectory()) {
+    const { plan, constants } = readFolder(file);
+    const session = await createSession(device.device, plan, constants, { recreate: () => device.reopen() });
+    return { plan, session, device };
+  }
+  const compiled = compileFile(file, flags, device.target);
+  if (!flags.weights?.length)
+    throw new InputError([
+      error("missing-weights", "no weights are given", {
+        help: "--weights FILE.safetensors for trained ones, --weights seed:0 for numbers made from their names",
+      }),
+    ]);
+  const weights = await weightsFor(compiled.module, compiled.models, flags.weights);
+  const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), {
+    recreate: () => device.reopen(),
+  });
+  return { plan: compiled.plan, session, device };
+}
+
+export async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
+  return need(await loadInputs(flags.input ?? [], plan.entries[0]!.inputs, dimsOf(flags)));
+}
+
+export function dimsOf(flags: RunFlags): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (const [name, text] of Object.entries(settings(flags.dim))) {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new InputError([
+        error("dim-spec", `--dim ${name}=${text} is no size`, { help: "write --dim B=2" }),
+      ]);
+    out[name] = value;
+  }
+  return out;
+}
+
+async function run(file: string, flags: RunFlags): Promise<void> {
+  const { plan, session, device } = await prepare(file, flags);
+  const inputs = await inputsFor(plan, flags);
+  const start = performance.now();
+  const outputs = await inBatches(session, inputs, flags);
+  const took = performance.now() - start;
+  const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
+  if (flags.output !== undefined) need(await writeOutputs(flags.output, outputs));
+  if (flags.json)
+    showJson({
+      adapter: device.name,
+      milliseconds: took,
+      stats: session.stats,
+      outputs: Object.fromEntries(
+        Object.entries(outputs).map(([k, t]) => [
+          k,
+          { dtype: t.dtype, shape: t.shape, ...(t.data.length <= 10000 && { data: [...t.data] }) },
+        ]),
+      ),
+    });
+  else report(outputs, inputs, labels, flags);
+  if (!flags.json) {
+    print();
+    print(
+      `${colors.dim("adapter")}  ${device.name}${device.software ? colors.yellow("  (software: no GPU)") : ""}`,
+    );
+    print(
+      `${colors.dim("first run")}  ${milliseconds(took)} with ${session.stats.dispatches} dispatches, ${session.stats.kernels} kernels, arena ${mebibytes(session.stats.arenaBytes)}`,
+    );
+  }
+  session.dispose();
+  device.device.destroy();
+}
+
+/** Cuts along the first axis where `--batch` says so, and joins the outputs. */
+async function inBatches(
+  session: Session,
+  inputs: Readonly<Record<string, Tensor>>,
+  flags: RunFlags,
+): Promise<Readonly<Record<string, Tensor>>> {
+  const dims = dimsOf(flags);
+  const most = flags.batch === undefined ? Infinity : Number(flags.batch);
+  if (flags.batch !== undefined && !(Number.isSafeInteger(most) && most > 0))
+    throw new InputError([error("batch-spec", `--batch ${flags.batch} is no number of rows`)]);
+  const rows = Math.max(...Object.values(inputs).map((t) => t.shape[0] ?? 1));
+  if (rows <= most) return session.run(inputs, { dims });
+  const parts: Readonly<Record<string, Tensor>>[] = [];
+  for (let at = 0; at < rows; at += most)
+    parts.push(await session.run(slice(inputs, at, Math.min(rows, at + most), rows), { dims }));
+  return Object.fromEntries(Object.keys(parts[0]!).map((name) => [name, joined(parts.map((p) => p[name]!))]));
+}
+
+function slice(
+  inputs: Readonly<Record<string, Tensor>>,
+  from: number,
+  to: number,
+  rows: number,
+): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, t]) => {
+      if (t.shape[0] !== rows) return [name, t];
+      const row = t.data.length / rows;
+      return [
+        name,
+        { dtype: t.dtype, shape: [to - from, ...t.shape.slice(1)], data: t.data.slice(from * row, to * row) },
+      ];
+    }),
+  );
+}
+
+function joined(parts: readonly Tensor[]): Tensor {
+  const first = parts[0]!;
+  const data = first.data.constructor as new (n: number) => Tensor["data"];
+  const out = new data(parts.reduce((n, p) => n + p.data.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    out.set(p.data, at);
+    at += p.data.length;
+  }
+  return {
+    dtype: first.dtype,
+    shape: [parts.reduce((n, p) => n + p.shape[0]!, 0), ...first.shape.slice(1)],
+    data: out,
+  };
+}
+
+/** Names of classes, or the right class of each row. */
+type Labels =
+  | { readonly kind: "names"; readonly names: readonly string[] }
+  | { readonly kind: "classes"; readonly classes: Tensor };
+
+async function readLabels(path: string): Promise<Labels> {
+  if (/\.safetensors$/.test(path)) {
+    const found = need(await loadInputs([path], [{ name: "labels", dtype: "i32", shape: ["N"] }], {}));
+    return { kind: "classes", classes: found["labels"]! };
+  }
+  try {
+    return {
+      kind: "names",
+      names: readFileSync(path, "utf8")
+        .split(/\r?\n/)
+        .filter((l) => l !== ""),
+    };
+  } catch {
+    throw new InputError([error("file-read", `${path} cannot be read`)]);
+  }
+}
+
+function report(
+  outputs: Readonly<Record<string, Tensor>>,
+  inputs: Readonly<Record<string, Tensor>>,
+  labels: Labels | undefined,
+  flags: RunFlags,
+): void {
+  for (const [name, t] of Object.entries(outputs)) {
+    const classes = t.shape.at(-1) ?? 1;
+    const rows = t.data.length / classes;
+    if (t.shape.length === 2 && (flags.top !== undefined || labels)) {
+      if (labels?.kind === "classes" && name === Object.keys(outputs)[0]) {
+        showDigits(inputs, t, labels.classes);
+        continue;
+      }
+      const k = Math.min(classes, Number(flags.top ?? 1));
+      for (let r = 0; r < Math.min(rows, 20); r++) {
+        const row = Array.from(t.data.slice(r * classes, (r + 1) * classes)).map((v, i) => ({ v, i }));
+        row.sort((a, b) => b.v - a.v || a.i - b.i);
+        const best = row
+          .slice(0, k)
+          .map(
+            ({ v, i }) =>
+              `${labels?.kind === "names" ? (labels.names[i] ?? i) : i} ${colors.dim(v.toFixed(3))}`,
+          );
+        print(`${name}[${r}]  ${best.join("  ")}`);
+      }
+      if (rows > 20) print(`... ${rows - 20} more rows`);
+    } else {
+      let low = Infinity;
+      let high = -Infinity;
+      let sum = 0;
+      for (const v of t.data) {
+        low = Math.min(low, v);
+        high = Math.max(high, v);
+        sum += v;
+      }
+      const numbers =
+        t.data.length === 0
+          ? "no elements"
+          : `mean ${(sum / t.data.length).toPrecision(5)}, from ${low.toPrecision(5)} to ${high.toPrecision(5)}`;
+      print(`${colors.bold(name)}: ${t.dtype}[${t.shape.join(", ")}]  ${numbers}`);
+    }
+  }
+}

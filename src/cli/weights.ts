@@ -1,0 +1,95 @@
+// `--weights` for a graph: opens the checkpoints, finds the map of the file that fits their names, checks all before any GPU work.
+
+import { planCheckpoint, type Recipe } from "../elaborate/checkpoint.ts";
+import type { CheckpointMap } from "../elaborate/checkpoint-map.ts";
+import type { ModelInfo } from "../elaborate/models.ts";
+import { constantOf } from "../ir/dim.ts";
+import type { Module } from "../ir/graph.ts";
+import type { Tensor } from "../ir/tensor.ts";
+import { loadWeights, openCheckpoint } from "../runtime/weights-node.ts";
+import type { WeightRecipe } from "../runtime/weight-recipe.ts";
+import { parseWeightSpec, type WantedWeight, type WeightMap } from "../runtime/weights.ts";
+import { Bug } from "../support/bug.ts";
+import { need } from "./common.ts";
+
+/** Every weight of the module, once. */
+export function wantedWeights(module: Module): readonly WantedWeight[] {
+  const byKey = new Map<string, WantedWeight>();
+  for (const g of module.graphs)
+    for (const w of g.weights)
+      byKey.set(w.key, {
+        key: w.key,
+        dtype: w.type.dtype,
+        shape: w.type.shape.map((d) => constantOf(d) ?? 0),
+        ...(w.seed && { seed: w.seed }),
+      });
+  return [...byKey.values()];
+}
+
+export async function weightsFor(
+  module: Module,
+  models: readonly ModelInfo[],
+  specs: readonly string[],
+): Promise<(key: string) => Tensor> {
+  const wanted = wantedWeights(module);
+  const maps = await mapsFor(
+    models.flatMap((m) => m.checkpoints),
+    specs,
+    wanted,
+  );
+  const [map, ...otherMaps] = maps;
+  const all = need(await loadWeights(specs, wanted, { ...(map && { map }), otherMaps }));
+  return (key) => {
+    const found = all.get(key);
+    if (!found) throw new Bug(`weight ${key} was not loaded`);
+    return found;
+  };
+}
+
+/** The maps of the file, worked out for the checkpoint at hand, the best fit first; none where the model's own names fit best. */
+async function mapsFor(
+  maps: readonly CheckpointMap[],
+  specs: readonly string[],
+  wanted: readonly WantedWeight[],
+): Promise<readonly WeightMap[]> {
+  const files = specs
+    .map((s) => parseWeightSpec(s).value)
+    .filter((s) => s?.kind === "file" && s.namespace === "");
+  const path = files[0]?.kind === "file" ? files[0].path : undefined;
+  if (path === undefined) return [];
+  const opened = await openCheckpoint(path);
+  if (!opened.value) return [];
+  const available = [...opened.value.tensors.values()];
+  await opened.value.close();
+  // Without a map there are still the shapes that differ by ones only: [o, i] for [o, i, 1, 1].
+  const candidates = [undefined, ...maps].map((map) => ({
+    map,
+    plan: planCheckpoint(map, available, wanted),
+  }));
+  candidates.sort((a, b) => a.plan.missing.length - b.plan.missing.length);
+  return candidates.map(({ map, plan }) => {
+    const unused = new Set(plan.unused);
+    return {
+      name: map?.name ?? "the model's own names",
+      recipes: new Map([...plan.sources].map(([key, r]) => [key, recipe(r)])),
+      ignores: (key) => !unused.has(key),
+    };
+  });
+}
+
+function recipe(r: Recipe): WeightRecipe {
+  switch (r.kind) {
+    case "copy":
+      return r;
+    case "reshape":
+    case "transpose":
+      return { ...r, of: recipe(r.of) };
+    case "slice":
+      return { kind: "slice", of: recipe(r.of), axis: r.axis, start: r.start, length: r.end - r.start };
+    case "concat":
+    case "stack":
+      return { ...r, parts: r.parts.map(recipe) };
+    default:
+      return r satisfies never;
+  }
+}
