@@ -1,81 +1,133 @@
-// The constants of a plan on the device: one buffer, or several where they exceed its limit; each constant is a window.
+// The constants of a plan on the device: one buffer, or several where they exceed its limit; each constant is a window. The bytes
+// come whole or as a stream, and never lie in memory twice.
 
 import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import type { PlanConstant } from "../ir/plan.ts";
+import { bindingBytes, tooLarge, usage, type Buffers, type Place } from "./buffers.ts";
 
-interface Window {
-  readonly buffer: GPUBuffer;
-  readonly offset: number;
-  readonly size: number;
+/** The packed constants of a plan. A stream is a function, since a lost device needs the bytes a second time. */
+export type ConstantSource = Uint8Array | (() => AsyncIterable<Uint8Array>);
+
+/** Pieces in which the bytes go up: large enough to be fast, small enough to overlap with compiling. */
+const CHUNK = 8 * 2 ** 20;
+
+/** Constants that share a buffer: a range of the constants' bytes. */
+interface Run {
+  readonly start: number;
+  end: number;
+  readonly members: PlanConstant[];
 }
 
-/** Pieces in which the bytes go up: small enough to overlap with compiling. */
-const CHUNK = 8 * 2 ** 20;
-const STORAGE_COPY = 128 | 8 | 4;
+export interface Constants {
+  readonly places: ReadonlyMap<string, Place>;
+  readonly bytes: number;
+}
 
-export class Constants {
-  readonly #windows: ReadonlyMap<string, Window>;
-  readonly #buffers: readonly GPUBuffer[];
-
-  private constructor(windows: ReadonlyMap<string, Window>, buffers: readonly GPUBuffer[]) {
-    this.#windows = windows;
-    this.#buffers = buffers;
+export async function uploadConstants(
+  device: GPUDevice,
+  constants: readonly PlanConstant[],
+  source: ConstantSource,
+  buffers: Buffers,
+): Promise<Constants> {
+  checkConstants(device, constants);
+  const runs = runsOf(constants, device.limits.maxBufferSize);
+  const places = new Map<string, Place>();
+  const targets = runs.map((run, i) => {
+    const label = runs.length === 1 ? "constants" : `constants ${i + 1} of ${runs.length}`;
+    const buffer = buffers.create(
+      label,
+      run.end - run.start,
+      usage.STORAGE | usage.COPY_SRC | usage.COPY_DST,
+    );
+    for (const c of run.members)
+      places.set(c.id, { buffer, offset: c.offset - run.start, size: bindingBytes(c.bytes) });
+    return { run, buffer };
+  });
+  await buffers.settle("the constants of this model need more memory than the device has");
+  const need = constants.reduce((n, c) => Math.max(n, c.offset + c.bytes), 0);
+  let at = 0;
+  for await (const chunk of chunksOf(source)) {
+    for (const { run, buffer } of targets) {
+      const from = Math.max(at, run.start);
+      const to = Math.min(at + chunk.byteLength, run.end);
+      // Runs begin and chunks end at multiples of 256, so only the tail of the last constant may need rounding.
+      if (from < to) write(device, buffer, from - run.start, chunk.subarray(from - at, to - at));
+    }
+    at += chunk.byteLength;
+    if (at >= need) break;
   }
+  if (at < need)
+    throw new InputError([
+      error("constants-cut-off", `the constants hold ${at} bytes, the plan needs ${need}`, {
+        help: "they belong to another plan, or the file is cut off",
+      }),
+    ]);
+  return { places, bytes: need };
+}
 
-  static async upload(
-    device: GPUDevice,
-    constants: readonly PlanConstant[],
-    bytes: Uint8Array<ArrayBuffer>,
-    allocated: () => void,
-  ): Promise<Constants> {
-    const { maxStorageBufferBindingSize: mostBound, maxBufferSize: mostHeld } = device.limits;
-    for (const c of constants) {
-      if (c.bytes > mostBound)
-        throw new InputError([
-          error(
-            "too-large",
-            `constant ${c.id} takes ${c.bytes} bytes, the adapter binds at most ${mostBound}`,
-            {
-              help: `it is made from ${c.keys.join(", ")}`,
-            },
-          ),
-        ]);
-      if (c.offset + c.bytes > bytes.byteLength || c.offset < 0)
-        throw new Bug(`constant ${c.id} lies outside of the constants file (${bytes.byteLength} bytes)`);
-    }
-    // Runs of constants that fit one buffer.
-    const runs: { start: number; end: number; members: PlanConstant[] }[] = [];
-    for (const c of [...constants].sort((a, b) => a.offset - b.offset)) {
-      const run = runs.at(-1);
-      if (run && c.offset + c.bytes - run.start <= mostHeld) {
-        run.members.push(c);
-        run.end = c.offset + c.bytes;
-      } else runs.push({ start: c.offset, end: c.offset + c.bytes, members: [c] });
-    }
-    const windows = new Map<string, Window>();
-    const buffers = runs.map((run) => {
-      const size = Math.ceil((run.end - run.start) / 256) * 256;
-      allocated();
-      const buffer = device.createBuffer({ label: "constants", size, usage: STORAGE_COPY });
-      for (let at = run.start; at < run.end; at += CHUNK) {
-        const end = Math.min(run.end, at + CHUNK);
-        device.queue.writeBuffer(buffer, at - run.start, bytes, at, Math.ceil((end - at) / 4) * 4);
+function checkConstants(device: GPUDevice, constants: readonly PlanConstant[]): void {
+  const most = device.limits.maxStorageBufferBindingSize;
+  for (const c of constants) {
+    if (!Number.isSafeInteger(c.offset) || c.offset < 0 || c.offset % 256 !== 0)
+      throw new Bug(`constant ${c.id} lies at ${c.offset}, which is no multiple of 256`);
+    if (!Number.isSafeInteger(c.bytes) || c.bytes < 0)
+      throw new Bug(`constant ${c.id} takes ${c.bytes} bytes`);
+    if (c.bytes > most)
+      throw tooLarge(
+        `constant ${c.id}`,
+        c.bytes,
+        most,
+        "maxStorageBufferBindingSize",
+        c.keys.length > 0 ? `it is made from ${c.keys.join(", ")}` : undefined,
+      );
+  }
+}
+
+/** Consecutive constants as long as they fit one buffer. */
+function runsOf(constants: readonly PlanConstant[], mostHeld: number): readonly Run[] {
+  const runs: Run[] = [];
+  for (const c of [...constants].sort((a, b) => a.offset - b.offset)) {
+    const run = runs.at(-1);
+    const end = c.offset + bindingBytes(c.bytes);
+    if (run && end - run.start <= mostHeld) {
+      run.members.push(c);
+      run.end = Math.max(run.end, end);
+    } else runs.push({ start: c.offset, end, members: [c] });
+  }
+  return runs;
+}
+
+/** Pieces of CHUNK bytes, the last one shorter. */
+async function* chunksOf(source: ConstantSource): AsyncGenerator<Uint8Array> {
+  if (source instanceof Uint8Array) {
+    for (let at = 0; at < source.byteLength; at += CHUNK) yield source.subarray(at, at + CHUNK);
+    return;
+  }
+  const held = new Uint8Array(CHUNK);
+  let filled = 0;
+  for await (const piece of source())
+    for (let at = 0; at < piece.byteLength;) {
+      const part = piece.subarray(at, at + CHUNK - filled);
+      held.set(part, filled);
+      filled += part.byteLength;
+      at += part.byteLength;
+      if (filled === CHUNK) {
+        yield held;
+        filled = 0;
       }
-      for (const c of run.members)
-        windows.set(c.id, { buffer, offset: c.offset - run.start, size: Math.max(4, c.bytes) });
-      return buffer;
-    });
-    return new Constants(windows, buffers);
-  }
+    }
+  if (filled > 0) yield held.subarray(0, filled);
+}
 
-  locate(id: string): Window {
-    const found = this.#windows.get(id);
-    if (!found) throw new Bug(`the plan has no value ${id}`);
-    return found;
+/** WebGPU writes whole words, and Dawn no shared memory. */
+function write(device: GPUDevice, buffer: GPUBuffer, offset: number, bytes: Uint8Array): void {
+  const shared = typeof SharedArrayBuffer !== "undefined" && bytes.buffer instanceof SharedArrayBuffer;
+  if (!shared && bytes.byteLength % 4 === 0) {
+    device.queue.writeBuffer(buffer, offset, bytes as Uint8Array<ArrayBuffer>);
+    return;
   }
-
-  destroy(): void {
-    for (const b of this.#buffers) b.destroy();
-  }
+  const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+  padded.set(bytes);
+  device.queue.writeBuffer(buffer, offset, padded);
 }
