@@ -3,6 +3,7 @@
 //
 // The rule is exact because two names never stand side by side in an expression: `state` behind something that can end
 // a statement and before another name is the keyword, and everywhere else it is a name (`state = 3`, `f(weight = w)`).
+// `model m (` and the like are keywords behind anything, so that an error in what comes before stays there.
 
 import type { IToken, TokenType } from "chevrotain";
 import * as t from "./tokens.ts";
@@ -56,16 +57,17 @@ const enders = new Set<TokenType>([
   ...[t.RightParen, t.RightSquare, t.RightBrace, t.LeftBrace],
 ]);
 
-const declaring = new Map<string, TokenType>([
-  ["block", t.BlockWord],
-  ["model", t.ModelWord],
-  ["default", t.Default],
-  ["config", t.Config],
-  ["checkpoint", t.Checkpoint],
-  ["state", t.State],
-  ["output", t.Output],
-  ["weight", t.Weight],
-  ["preprocess", t.Preprocess],
+/** Words that declare something, and what follows the declared name: with it the keyword is certain in any place. */
+const declaring = new Map<string, { type: TokenType; then: readonly string[] }>([
+  ["block", { type: t.BlockWord, then: ["("] }],
+  ["model", { type: t.ModelWord, then: ["("] }],
+  ["default", { type: t.Default, then: [] }],
+  ["config", { type: t.Config, then: ["of"] }],
+  ["checkpoint", { type: t.Checkpoint, then: ["of"] }],
+  ["state", { type: t.State, then: [":"] }],
+  ["output", { type: t.Output, then: ["["] }],
+  ["weight", { type: t.Weight, then: [":"] }],
+  ["preprocess", { type: t.Preprocess, then: ["("] }],
 ]);
 
 /** Every word that is a keyword in places. */
@@ -85,18 +87,15 @@ export function markKeywords(tokens: readonly IToken[], brackets: Brackets): voi
     if (frame.length > 0 && brackets.partner.get(frame.at(-1)!) === i) frame.pop();
     if (token.tokenType === t.Identifier) {
       const inBraces = frame.length === 0 || tokens[frame.at(-1)!]!.tokenType === t.LeftBrace;
-      retype(token, keywordAt(tokens[i - 1], token, tokens[i + 1], inBraces));
+      retype(token, keywordAt(tokens, i, inBraces));
     }
     if (brackets.partner.has(i)) frame.push(i);
   });
 }
 
-function keywordAt(
-  previous: IToken | undefined,
-  token: IToken,
-  next: IToken | undefined,
-  inBraces: boolean,
-): TokenType | undefined {
+function keywordAt(tokens: readonly IToken[], i: number, inBraces: boolean): TokenType | undefined {
+  const [previous, next] = [tokens[i - 1], tokens[i + 1]];
+  const token = tokens[i]!;
   const before = previous?.tokenType;
   const after = next?.tokenType;
   const behindName = before === t.Identifier || before === t.Target;
@@ -119,7 +118,9 @@ function keywordAt(
       break;
     default: {
       const keyword = declaring.get(token.image);
-      if (keyword && after === t.Identifier && (startsItem || before === t.Default)) return keyword;
+      const certain =
+        startsItem || before === t.Default || keyword?.then.includes(tokens[i + 2]?.image ?? "");
+      if (keyword && after === t.Identifier && certain) return keyword.type;
     }
   }
   if (startsItem && inBraces && (after === t.Equal || after === t.Comma)) return t.Target;

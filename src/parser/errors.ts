@@ -98,8 +98,12 @@ export function explainErrors(
   const named = new Set<number>(); // unclosed brackets that have been pointed out
   let last = -1;
   for (const { exception, at } of placed) {
-    if (last >= 0 && !freshStartIn(tokens, last, at)) continue;
-    if (followsStray(tokens[at - 1], tokens[at], strays)) continue;
+    // A line between two items stands for itself.
+    const betweenItems = exception.message === anItem && brackets.opener[at] === -1 && startsLine(tokens, at);
+    if (last >= 0 && !betweenItems && !freshStartIn(tokens, last, at)) continue;
+    // Recovery left a block too early: its braces pair up, and what is in it or closes it is at fault for nothing.
+    const leftEarly = last >= 0 && exception.message === anItem && brackets.opener[at] !== -1;
+    if (leftEarly || followsStray(tokens[at - 1], tokens[at], strays)) continue;
     diagnostics.push(explain(exception, at, tokens, brackets, file, named));
     last = at;
   }
@@ -118,14 +122,17 @@ function followsStray(
   strays: readonly Span[],
 ): boolean {
   const [from, to] = [before?.startOffset ?? 0, found?.startOffset ?? Infinity];
-  return strays.some((span) => span.start > from && span.start < to);
+  return strays.some((span) => span.start > from && span.start <= to);
 }
 
-/** Parsing was certainly on its feet again here: the first word of a line, or the first behind a brace. */
+/** Parsing was certainly on its feet again here: the first word of a line starts something. */
 function isFreshStart(tokens: readonly IToken[], i: number, token: IToken): boolean {
-  if (!startsSomething.has(token.tokenType)) return false;
-  const before = tokens[i - 1];
-  return before === undefined || !onOneLine(before, token) || before.tokenType === t.LeftBrace;
+  return startsSomething.has(token.tokenType) && startsLine(tokens, i);
+}
+
+function startsLine(tokens: readonly IToken[], i: number): boolean {
+  const [before, token] = [tokens[i - 1], tokens[i]];
+  return before === undefined || token === undefined || !onOneLine(before, token);
 }
 
 function explain(

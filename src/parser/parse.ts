@@ -65,7 +65,9 @@ export function parse(text: string, name = "<input>"): ParseResult {
   }
   markKeywords(tokens, brackets);
 
-  const strays = diagnostics.flatMap((d) => (d.code === "bad-character" && d.span ? [d.span] : []));
+  // `.5` is no token that a rule could take, so an error at it says nothing new either.
+  const isStray = ({ code, span }: Diagnostic) => code === "bad-character" || file.text[span!.start] === ".";
+  const strays = diagnostics.filter(isStray).map((diagnostic) => diagnostic.span!);
   let ast: File = { ...nothing, comments };
   try {
     const { tree, errors } = run(tokens);

@@ -191,6 +191,11 @@ function isStray(code: number): boolean {
 
 function scanStray(text: string, start: number): [string] | null {
   let i = start;
+  if (text[start] === "'") {
+    // Most likely a string: taken whole, so that it is one error.
+    while (++i < text.length && text[i] !== "'" && text[i] !== "\n" && text[i] !== "\r");
+    return [text.slice(start, text[i] === "'" ? i + 1 : start + 1)];
+  }
   while (i < text.length && isStray(text.charCodeAt(i)) && !(text[i] === "!" && text[i + 1] === "=")) i++;
   return i === start ? null : [text.slice(start, i)];
 }
