@@ -67,7 +67,7 @@ const maxShownName = 100;
  */
 export function shown(name: string): string {
   const short = name.length > maxShownName ? `${name.slice(0, maxShownName)}...` : name;
-  if (/^[\w./:+-]+$/.test(short)) return short;
+  if (/^[\w./:*+-]+$/.test(short)) return short;
   return JSON.stringify(short).replace(
     /[\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,

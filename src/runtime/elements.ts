@@ -146,11 +146,12 @@ function viewOf(buffer: ArrayBuffer, from: StoredType, count: number): ArrayLike
   }
 }
 
-/** Typed arrays want their offset to be a multiple of the element, which a file does not promise. */
+/** Typed arrays want their offset to be a multiple of the element, which a file does not promise: a copy, where it does not begin. */
 function aligned(bytes: Uint8Array): ArrayBuffer {
-  return bytes.byteOffset === 0 && bytes.buffer instanceof ArrayBuffer
-    ? bytes.buffer
-    : (bytes.slice().buffer as ArrayBuffer);
+  const { buffer, byteOffset } = bytes;
+  if (byteOffset === 0 && buffer instanceof ArrayBuffer) return buffer;
+  // Not `slice`: that of Node's Buffer shares memory.
+  return new Uint8Array(bytes).buffer;
 }
 
 /** Elements of a tensor in their stored form. bool is a byte; f16 is rounded (its values already are, unless computed in f64). */

@@ -91,7 +91,7 @@ export async function loadInputs(
       const t = make(
         spec,
         inputs.find((i) => i.name === spec.name)!,
-        dims,
+        sizes,
       );
       diagnostics.push(...t.diagnostics);
       if (t.value) tensors.set(spec.name, t.value);
@@ -257,7 +257,7 @@ function make(spec: MadeSpec, input: Wanted, dims: Readonly<Record<string, numbe
         "input-dim",
         `nothing says how large ${open.join(" and ")} of input ${input.name} (${showInput(input)}) is`,
         {
-          help: `add ${open.map((s) => `--dim ${s}=${s === "B" ? 1 : 224}`).join(" ")}`,
+          help: `add ${open.map((s) => `--dim ${s}=SIZE`).join(" ")}`,
         },
       ),
     );

@@ -44,7 +44,8 @@ export function randomSource(seed: number): (below: number) => number {
 /** Flips, cuts, repeats, inserts and overwrites; most of it early in the file, where the headers are. */
 export function damage(bytes: Uint8Array, seed: number): Uint8Array {
   const random = randomSource(seed);
-  let out = bytes.slice();
+  // Not `slice`: that of Node's Buffer shares memory.
+  let out = Uint8Array.from(bytes);
   const place = (): number => random(random(3) === 0 ? out.length + 1 : Math.min(out.length + 1, 200));
   const interesting = [0, 1, 0x22, 0x2c, 0x30, 0x39, 0x5b, 0x5d, 0x7b, 0x7d, 0x7f, 0x80, 0xff];
   for (let i = 0; i <= random(4); i++) {
