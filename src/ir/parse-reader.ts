@@ -172,7 +172,12 @@ export class Reader {
   /** `%12`, `$stem.conv.weight`, or any id in quotes. */
   value(what = "a value such as `%0` or `$name`"): ValueId {
     const c = this.next();
-    if (c === '"') return this.string();
+    if (c === '"') {
+      const from = this.at;
+      const id = this.string();
+      if (/^[%$]./s.test(id)) return id;
+      return this.stop("ir-syntax", "a value begins with `%` or `$`", from, this.lastEnd);
+    }
     const isJoint = c === "$" ? isWeightJoint : (x: number) => x === dot || x === dash;
     const end = c === "%" || c === "$" ? this.#run(this.at + 1, isWordChar, isJoint) : this.at;
     if (end <= this.at + 1) this.fail(`expected ${what}`);

@@ -143,6 +143,7 @@ describe("errors point at what is wrong", () => {
     ["dims B, B", ["3:9 ir-duplicate"]],
     ["%5 = relu %x\nnext %5", ["4:6 ir-next-id"]],
     ["return y = %9", ["3:12 ir-unknown-value"]],
+    ['return y = ""', ["3:12 ir-syntax"]],
     ["guard fold if %9", ["3:15 ir-unknown-value"]],
     ["state s: f32[] = 0 (%s -> %9)", ["3:27 ir-unknown-value"]],
     ["%0 = group %x {kind=element, name=g}", ["3:6 ir-missing-type"]],
