@@ -45,7 +45,7 @@ describe("normal form", () => {
   });
 });
 
-test("random dimensions keep their value, through text and substitution too", () => {
+test("random dimensions keep their value, through text and substitution too", { timeout: 60_000 }, () => {
   for (let seed = 0; seed < 3000; seed++) {
     const r = random(seed);
     const made = randomDim(r, 1 + r.below(4));

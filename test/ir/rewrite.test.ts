@@ -303,25 +303,29 @@ describe("mistakes of rules are named", () => {
   });
 });
 
-test("a node travels through 10,000 others with a number of attempts near their number", () => {
-  const length = 10_000;
-  const g = sketch((s) => {
-    let x = s.input("x");
-    for (let i = 0; i < length; i++) x = s.call("relu", [x]);
-    s.output("y", s.call("neg", [x]));
-  });
-  const bare = { ...g, nodes: g.nodes.map((n) => ({ ...n, spans: [at(1)] })) };
-  let attempts = 0;
-  const counted = rule("neg-first", ["neg", "relu"], (root, c) => {
-    attempts++;
-    return root.op.name === "neg" ? negFirst.apply(root, c) : null;
-  });
-  const { graph, events } = run(bare, counted);
-  expect(events.length).toBe(length);
-  expect(graph.nodes[0]!.op.name).toBe("neg");
-  expect(graph.nodes.length).toBe(length + 1);
-  expect(attempts).toBeLessThan(5 * length);
-});
+test(
+  "a node travels through 10,000 others with a number of attempts near their number",
+  { timeout: 60_000 },
+  () => {
+    const length = 10_000;
+    const g = sketch((s) => {
+      let x = s.input("x");
+      for (let i = 0; i < length; i++) x = s.call("relu", [x]);
+      s.output("y", s.call("neg", [x]));
+    });
+    const bare = { ...g, nodes: g.nodes.map((n) => ({ ...n, spans: [at(1)] })) };
+    let attempts = 0;
+    const counted = rule("neg-first", ["neg", "relu"], (root, c) => {
+      attempts++;
+      return root.op.name === "neg" ? negFirst.apply(root, c) : null;
+    });
+    const { graph, events } = run(bare, counted);
+    expect(events.length).toBe(length);
+    expect(graph.nodes[0]!.op.name).toBe("neg");
+    expect(graph.nodes.length).toBe(length + 1);
+    expect(attempts).toBeLessThan(5 * length);
+  },
+);
 
 describe("helpers", () => {
   test("duplicates merge, commuted ones too, with the lines of all", () => {
