@@ -5,13 +5,15 @@
 import { constantOf } from "../ir/dim.ts";
 import { constant, name as nameExpr, U32 } from "../ir/expr.ts";
 import { preparedValues, typesOf, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
+import { printNode } from "../ir/print.ts";
+import type { RewriteEvent } from "../ir/rewrite-types.ts";
 import type { ContractionSpec, ElementContext } from "../ir/op.ts";
 import { orderOf, withOrder, type TensorType } from "../ir/types.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const chooseLayout: Pass = {
   name: "choose-layout",
-  doc: "Channels-last inside, as at the border outside; matrices reduction-major.",
+  doc: "Images lie channels-last inside and as the model says at the border; matrices reduction-major.",
   level: 1,
   numerics: "exact",
   needs: ["primitive"],
@@ -26,7 +28,7 @@ function run(graph: Graph, c: PassContext): PassResult {
   for (const s of graph.states) atBorder.add(s.next);
   const copy = c.lookup("copy")!;
   let nextId = graph.nextId;
-  const events: PassResult["events"][number][] = [];
+  const events: RewriteEvent[] = [];
 
   // 1. Images inside: the channel axis goes last. A value that is an output too gets a copy in the border's order.
   const nodes: Node[] = [];
@@ -45,7 +47,9 @@ function run(graph: Graph, c: PassContext): PassResult {
       if (!read.has(r.id)) return r;
       const id = `%${nextId++}`;
       renamed.set(r.id, id);
-      copies.push({ ...n, op: copy, inputs: [id], attrs: {}, annotations: [], results: [r] });
+      const made: Node = { ...n, op: copy, inputs: [id], attrs: {}, annotations: [], results: [r] };
+      copies.push(made);
+      events.push(copied("copy-to-border", made));
       return { id, type: withOrder(r.type, order) };
     });
     for (const r of results) types.set(r.id, r.type);
@@ -86,6 +90,7 @@ function run(graph: Graph, c: PassContext): PassResult {
         annotations: [],
       };
       extra.set(key, made);
+      events.push(copied("copy-to-order", made));
     }
     return { ...n, inputs: n.inputs.map((x, i) => (i === 1 ? made!.results[0]!.id : x)) };
   });
@@ -105,6 +110,11 @@ function run(graph: Graph, c: PassContext): PassResult {
     events,
     refusals: [],
   };
+}
+
+function copied(rule: string, made: Node): RewriteEvent {
+  const added = made.results.map((r) => r.id);
+  return { rule, before: [], after: [printNode(made)], removed: [], added, spans: made.spans };
 }
 
 /** [B, C, H, W] lies as B, H, W, C; undefined where the type is not an image or is so already. */

@@ -62,7 +62,7 @@ function affineBehindLayer(c: RewriteContext, root: Node): (Affine & { readonly 
   const layer = layerSide === undefined ? undefined : layerOf(c, c.producer(layerSide));
   if (!layer || c.isPrepared(layerSide!)) return null;
   const affine = affineOf(c, root, layer.axis);
-  if (!affine) return c.refuse("the factor does not vary along the channels alone");
+  if (!affine) return c.refuse("the factor or shift does not vary along the channels alone");
   if (!c.soleProducer(affine.y)) return c.refuse(`the result of ${layer.node.op.name} is read elsewhere too`);
   c.matched(layer.node);
   return { ...affine, layer };

@@ -17,8 +17,10 @@ import {
   type Value,
   type ValueId,
 } from "../ir/graph.ts";
-import type { Refusal } from "../ir/rewrite-types.ts";
+import { printNode } from "../ir/print.ts";
+import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import { sameShape, type TensorType } from "../ir/types.ts";
+import { Bug } from "../support/bug.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const formGroups: Pass = {
@@ -55,6 +57,7 @@ class Grouper {
   readonly #readers = new Map<ValueId, number[]>();
   readonly #kept = new Set<ValueId>();
   readonly #groupOf = new Map<number, Group>();
+  readonly #events: RewriteEvent[] = [];
   readonly #refusals: Refusal[] = [];
   #nextId: number;
 
@@ -98,7 +101,8 @@ class Grouper {
         this.#growReduction(i);
     for (const i of this.#ordered(new Set(this.#nodes.keys())).reverse())
       if (this.#runs(i) && !this.#groupOf.has(i)) this.#absorb(i);
-    return { graph: this.#build(), events: [], refusals: this.#refusals };
+    const graph = this.#build();
+    return { graph, events: this.#events, refusals: this.#refusals };
   }
 
   // ---- growing ----------------------------------------------------------------------------------------------------
@@ -157,7 +161,8 @@ class Grouper {
     for (;;) {
       const value = this.#nodes[last]!.results[0]!;
       const next = this.#soleReader(value.id);
-      if (next === undefined || this.#groupOf.has(next)) return;
+      if (next === undefined) return this.#refuseShared(last);
+      if (this.#groupOf.has(next)) return;
       const n = this.#nodes[next]!;
       if (!this.#isElementwise(n) || !sameShape(n.results[0]!.type.shape, value.type.shape)) return;
       if (!this.#fits(group, next, next)) return;
@@ -283,14 +288,27 @@ class Grouper {
   /** An element node joins the one group that reads it, or starts its own. */
   #absorb(i: number): void {
     const n = this.#nodes[i]!;
-    if (n.op.lowering.kind !== "element") throw new Error(`${n.op.name} cannot be lowered`);
+    if (n.op.lowering.kind !== "element")
+      throw new Bug(`${n.op.name} has no lowering that a kernel could be made of`);
     const group = this.#onlyReaderGroup(n);
-    if (group && this.#mayInline(n, group) && this.#fits(group, i, i)) {
-      group.members.add(i);
-      this.#groupOf.set(i, group);
-      return;
+    if (!group) this.#refuseShared(i);
+    else {
+      const obstacle = this.#obstacle(n, group);
+      if (obstacle !== undefined) this.#refuse(i, obstacle);
+      else if (this.#fits(group, i, i)) {
+        group.members.add(i);
+        this.#groupOf.set(i, group);
+        return;
+      }
     }
     this.#groupOf.set(i, { kind: "element", members: new Set([i]) });
+  }
+
+  /** A value that several kernels read is written once. Outputs are written anyway. */
+  #refuseShared(i: number): void {
+    const readers = this.#nodes[i]!.results.flatMap((r) => this.#readers.get(r.id) ?? []);
+    if (readers.length > 1 && !this.#nodes[i]!.results.some((r) => this.#kept.has(r.id)))
+      this.#refuse(i, `its result is written to memory, because ${readers.length} nodes read it`);
   }
 
   #onlyReaderGroup(n: Node): Group | undefined {
@@ -300,24 +318,25 @@ class Grouper {
     return groups.size === 1 ? [...groups][0] : undefined;
   }
 
-  #mayInline(n: Node, group: Group): boolean {
-    const id = n.results[0]!.id;
+  /** Why a node is not computed in place inside the group that reads it; undefined where it is. */
+  #obstacle(n: Node, group: Group): string | undefined {
     const movement = n.op.traits.includes("movement");
-    for (const r of this.#readers.get(id) ?? []) {
+    for (const r of this.#readers.get(n.results[0]!.id) ?? []) {
       const reader = this.#nodes[r]!;
       const kind = reader.op.lowering.kind;
+      const elementwise = this.#isElementwise(n);
       if (kind === "contraction") {
-        // Read once for every tile of columns: only what is cheap to do again.
-        if (!(this.#isElementwise(n) && cheap.has(n.op.name)) && !movement) return false;
+        if (!movement && !(elementwise && cheap.has(n.op.name)))
+          return `${reader.op.name} reads it once for every tile of columns, and ${n.op.name} is not cheap to repeat`;
       } else if (kind === "reduce") {
-        if (!this.#isElementwise(n) && !movement) return false;
-      } else if (!this.#isElementwise(reader) && !reader.op.traits.includes("movement") && !movement) {
-        // A window reads each element many times.
-        return false;
-      }
+        if (!movement && !elementwise) return `${reader.op.name} would compute it again in every sweep`;
+      } else if (!movement && !this.#isElementwise(reader) && !reader.op.traits.includes("movement"))
+        return `${reader.op.name} is a window, which reads each element many times`;
     }
-    // A reduction sweeps its row more than once, a contraction's epilogue reads one element once.
-    return group.kind === "element" || this.#isElementwise(n) || movement;
+    if (group.kind === "element" || movement || this.#isElementwise(n)) return undefined;
+    return group.kind === "reduction"
+      ? "a reduction sweeps its row more than once"
+      : `${n.op.name} reads many elements, and the product's epilogue is to stay short`;
   }
 
   // ---- the new graph ----------------------------------------------------------------------------------------------
@@ -393,8 +412,9 @@ class Grouper {
       body.push({ ...n, inputs: n.inputs.map((x) => (x === "" ? "" : inside.get(x)!)), results });
     }
     const leaving = members.flatMap((n) => n.results).filter((r) => this.#leaves(r.id, group.members));
+    const leavingIds = new Set(leaving.map((r) => r.id));
     const region: Region = { params, nodes: body, results: leaving.map((r) => inside.get(r.id)!) };
-    return {
+    const node: Node = {
       op: this.#lookup("group")!,
       inputs,
       attrs: { kind: group.kind, name: groupName(members, group.kind) },
@@ -404,6 +424,15 @@ class Grouper {
       annotations: members.flatMap((n) => n.annotations),
       body: region,
     };
+    this.#events.push({
+      rule: `form-${group.kind}`,
+      before: members.map(printNode),
+      after: [printNode(node)],
+      removed: [...made].filter((id) => !leavingIds.has(id)),
+      added: [],
+      spans: node.spans,
+    });
+    return node;
   }
 
   /** Members in topological order; recomputed twins stand at the end of the list of nodes. */
