@@ -1,11 +1,14 @@
-// The software driver that arrives with `npm ci` on Linux x64: SwiftShader and a Vulkan loader out of @sparticuz/chromium's archive.
-// Unpacked once into the cache folder, beside a link to Dawn's library, which looks for the loader in its own folder first.
+// The software driver that arrives with `npm ci` on Linux x64: SwiftShader and a Vulkan loader out of the archive in
+// @sparticuz/chromium. Unpacked once into the cache folder, beside a copy of Dawn's library, which looks for the loader in its own
+// folder first; so no system package is needed. Also says where the cache folder is.
 
 import { brotliDecompressSync } from "node:zlib";
 import {
+  chmodSync,
+  constants,
   copyFileSync,
   existsSync,
-  linkSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -16,12 +19,18 @@ import {
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { plainFiles } from "./tar.ts";
 
 export interface EmbeddedDriver {
+  readonly folder: string;
   /** Dawn's library, loadable by `require`. */
   readonly dawn: string;
   /** The driver's ICD file. */
   readonly icd: string;
+}
+
+export interface NoDriver {
+  readonly problem: string;
 }
 
 /** The one place where tokenloom keeps files: $TOKENLOOM_CACHE, else $XDG_CACHE_HOME/tokenloom, else ~/.cache/tokenloom. */
@@ -31,94 +40,98 @@ export function cacheFolder(): string {
   return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "tokenloom");
 }
 
-const wanted = ["libvulkan.so.1", "libvk_swiftshader.so", "vk_swiftshader_icd.json"];
-
-export async function embeddedDriver(): Promise<EmbeddedDriver | { readonly problem: string }> {
-  if (process.platform !== "linux" || process.arch !== "x64")
-    return { problem: `the embedded driver is for Linux x64, this is ${process.platform} ${process.arch}` };
-  const require = createRequire(import.meta.url);
-  const dawn = join(packageFolder(require, "webgpu"), "dist", "linux-x64", "dawn.node");
-  if (!existsSync(dawn)) return { problem: "the package webgpu has no library for Linux x64" };
-  let archive: string;
-  let version: string;
-  try {
-    const manifest = packageFolder(require, "@sparticuz/chromium");
-    archive = join(manifest, "bin", "swiftshader.tar.br");
-    version = (JSON.parse(readFileSync(join(manifest, "package.json"), "utf8")) as { version: string })
-      .version;
-  } catch {
-    return { problem: "the optional package @sparticuz/chromium is not installed" };
-  }
-  const name = `swiftshader-${version}`;
-  for (const parent of [cacheFolder(), join(tmpdir(), "tokenloom")]) {
-    const folder = join(parent, name);
-    try {
-      if (!complete(folder)) unpack(archive, dawn, parent, folder);
-      return { dawn: join(folder, "dawn.node"), icd: join(folder, "vk_swiftshader_icd.json") };
-    } catch (e) {
-      if (parent !== cacheFolder())
-        return { problem: `the embedded driver cannot be unpacked: ${(e as Error).message}` };
-    }
-  }
-  return { problem: "no folder to unpack the embedded driver into" };
+/** Where the cache goes if its folder cannot be written: a folder of this user alone, as anything in it is loaded as code. */
+export function temporaryCacheFolder(): string {
+  return join(tmpdir(), `tokenloom-${process.getuid?.() ?? "user"}`);
 }
 
-function packageFolder(require: NodeJS.Require, name: string): string {
-  let at = dirname(require.resolve(name));
-  while (
-    !existsSync(join(at, "package.json")) ||
-    !readFileSync(join(at, "package.json"), "utf8").includes(`"name": "${name}"`)
-  ) {
-    const up = dirname(at);
-    if (up === at) throw new Error(`no package folder for ${name}`);
-    at = up;
+const icdName = "vk_swiftshader_icd.json";
+/** What is taken from the archive; the rest of it is for OpenGL. */
+const members = ["libvulkan.so.1", "libvk_swiftshader.so", icdName];
+/** The archive holds 15 MB. */
+const MOST_UNPACKED = 64 * 2 ** 20;
+
+export function embeddedDriver(): EmbeddedDriver | NoDriver {
+  if (process.platform !== "linux" || process.arch !== "x64")
+    return { problem: `the embedded driver is for Linux x64, this is ${process.platform} ${process.arch}` };
+  const dawn = packageOf("webgpu");
+  const chromium = packageOf("@sparticuz/chromium");
+  if (!dawn) return { problem: "the package webgpu is not installed" };
+  if (!chromium)
+    return { problem: "the package @sparticuz/chromium, which carries the driver, is not installed" };
+  const name = `swiftshader-${chromium.version}-dawn-${dawn.version}`;
+  const source: Source = {
+    archive: join(chromium.folder, "bin", "swiftshader.tar.br"),
+    dawn: join(dawn.folder, "dist", "linux-x64", "dawn.node"),
+  };
+  const problems: string[] = [];
+  for (const parent of [cacheFolder(), temporaryCacheFolder()]) {
+    try {
+      if (parent === temporaryCacheFolder()) ownFolder(parent);
+      const folder = join(parent, name);
+      if (!complete(folder)) unpack(source, parent, folder);
+      return { folder, dawn: join(folder, "dawn.node"), icd: join(folder, icdName) };
+    } catch (e) {
+      problems.push((e as Error).message);
+    }
   }
-  return at;
+  return { problem: `the embedded driver cannot be unpacked: ${problems.join("; ")}` };
+}
+
+interface Source {
+  readonly archive: string;
+  readonly dawn: string;
+}
+
+/** Folder and version of an installed package. */
+export function packageOf(name: string): { readonly folder: string; readonly version: string } | undefined {
+  let at: string;
+  try {
+    at = dirname(createRequire(import.meta.url).resolve(name));
+  } catch {
+    return undefined;
+  }
+  // Its package.json may be hidden by `exports`: look upwards from the main file.
+  for (; dirname(at) !== at; at = dirname(at)) {
+    const file = join(at, "package.json");
+    if (!existsSync(file)) continue;
+    const manifest = JSON.parse(readFileSync(file, "utf8")) as { name?: string; version?: string };
+    if (manifest.name === name) return { folder: at, version: manifest.version ?? "0" };
+  }
+  return undefined;
+}
+
+/** Made, or found to be ours: others can write to the folder above it. */
+function ownFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const s = lstatSync(folder);
+  if (!s.isDirectory() || s.uid !== process.getuid?.() || (s.mode & 0o022) !== 0)
+    throw new Error(`${folder} belongs to someone else`);
 }
 
 function complete(folder: string): boolean {
-  return [...wanted, "dawn.node"].every((f) => existsSync(join(folder, f)));
+  return [...members, "dawn.node"].every((f) => existsSync(join(folder, f)));
 }
 
 /** Into a folder of its own, then renamed: another process sees all of it or nothing. */
-function unpack(archive: string, dawn: string, parent: string, folder: string): void {
+function unpack(source: Source, parent: string, folder: string): void {
   mkdirSync(parent, { recursive: true });
   const temporary = mkdtempSync(join(parent, "unpack-"));
   try {
-    for (const [name, data] of tarEntries(brotliDecompressSync(readFileSync(archive)))) {
-      const base = name.replace(/^.*\//, "");
-      if (wanted.includes(base)) writeFileSync(join(temporary, base), data);
-    }
-    const icd = JSON.stringify({
-      file_format_version: "1.0.0",
-      ICD: { library_path: join(folder, "libvk_swiftshader.so"), api_version: "1.0.5" },
-    });
-    writeFileSync(join(temporary, "vk_swiftshader_icd.json"), icd);
-    try {
-      linkSync(dawn, join(temporary, "dawn.node"));
-    } catch {
-      copyFileSync(dawn, join(temporary, "dawn.node"));
-    }
-    if (!complete(temporary)) throw new Error("the archive does not hold the driver");
-    if (existsSync(folder)) rmSync(folder, { recursive: true, force: true });
+    chmodSync(temporary, 0o755);
+    const tar = brotliDecompressSync(readFileSync(source.archive), { maxOutputLength: MOST_UNPACKED });
+    for (const { name, data } of plainFiles(tar))
+      if (members.includes(name)) writeFileSync(join(temporary, name), data);
+    // A copy and not a link: a linked library counts as the one that may be loaded already, whose folder has no loader.
+    copyFileSync(source.dawn, join(temporary, "dawn.node"), constants.COPYFILE_FICLONE);
+    if (!complete(temporary)) throw new Error(`${source.archive} does not hold the driver`);
+    if (existsSync(folder) && !complete(folder)) renameSync(folder, join(temporary, "incomplete"));
     renameSync(temporary, folder);
   } catch (e) {
-    rmSync(temporary, { recursive: true, force: true });
     // Another process may have been first.
     if (!complete(folder)) throw e;
-  }
-}
-
-/** Plain files of a tar archive: 512-byte headers, sizes in octal. */
-function* tarEntries(tar: Buffer): Generator<readonly [string, Buffer]> {
-  for (let at = 0; at + 512 <= tar.length;) {
-    const name = tar.toString("latin1", at, at + 100).replace(/\0.*$/s, "");
-    if (name === "") return;
-    const size = parseInt(tar.toString("latin1", at + 124, at + 136).replace(/[\0 ]+$/, ""), 8) || 0;
-    const kind = tar.toString("latin1", at + 156, at + 157);
-    const start = at + 512;
-    if (start + size > tar.length) throw new Error("the archive is cut off");
-    if (kind === "0" || kind === "\0") yield [name, tar.subarray(start, start + size)];
-    at = start + Math.ceil(size / 512) * 512;
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+    rmSync(join(folder, "incomplete"), { recursive: true, force: true });
   }
 }
