@@ -3,7 +3,7 @@
 //
 // The rule is exact because two names never stand side by side in an expression: `state` behind something that can end
 // a statement and before another name is the keyword, and everywhere else it is a name (`state = 3`, `f(weight = w)`).
-// `model m (` and the like are keywords behind anything, so that an error in what comes before stays there.
+// `model m (` and the like on one line are keywords behind anything, so that an error in what comes before stays there.
 
 import type { IToken, TokenType } from "chevrotain";
 import * as t from "./tokens.ts";
@@ -70,6 +70,9 @@ const declaring = new Map<string, { type: TokenType; then: readonly string[] }>(
   ["preprocess", { type: t.Preprocess, then: ["("] }],
 ]);
 
+/** Behind these only a name can stand: `@a.checkpoint shared` and then `of, b = f(x)`. */
+const namesAPart = new Set<TokenType | undefined>([t.Dot, t.At, t.With, t.Of, t.Extends]);
+
 /** Every word that is a keyword in places. */
 export const contextualWords: ReadonlySet<string> = new Set([
   ...declaring.keys(),
@@ -118,8 +121,9 @@ function keywordAt(tokens: readonly IToken[], i: number, inBraces: boolean): Tok
       break;
     default: {
       const keyword = declaring.get(token.image);
-      const certain =
-        startsItem || before === t.Default || keyword?.then.includes(tokens[i + 2]?.image ?? "");
+      const hasTail = keyword?.then.includes(tokens[i + 2]?.image ?? "") === true;
+      const declares = hasTail && onOneLine(token, next!) && !namesAPart.has(before);
+      const certain = startsItem || before === t.Default || declares;
       if (keyword && after === t.Identifier && certain) return keyword.type;
     }
   }

@@ -257,6 +257,13 @@ test.each(contextual)("`%s` can be a name", (word) => {
   ]);
 });
 
+test("a contextual word behind `@`, `.` or `with` is a name whatever follows", () => {
+  expect(statements("x = f() @a.checkpoint shared\nof, b = f() with model tome(r = 8)")).toMatchObject([
+    { value: { label: { parts: [{}, { name: { text: "checkpoint" } }], shared: true } } },
+    { targets: [{ text: "of" }, {}], value: { annotations: [{ name: { text: "model" } }] } },
+  ]);
+});
+
 test("checkpoint rules", () => {
   const [item] = items(`checkpoint o of m {
     strip "module."
