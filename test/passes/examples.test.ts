@@ -21,7 +21,10 @@ const models = [
   ["poolformer", { head: "original", taps: "true" }, { B: 1, H: 64, W: 96 }],
 ] as const;
 
-describe.each(models)("tiny %s %o", (name, set, dims) => {
+// Software on a busy machine is slow; these are not tests of speed.
+const patience = 120_000;
+
+describe.each(models)("tiny %s %o", { timeout: patience }, (name, set, dims) => {
   const graph = graphOf(elaborateFile(`examples/${name}.model`, { config: "tiny", set }));
 
   it("keeps every pass's contract, and its text reads back", () => {
@@ -49,7 +52,7 @@ describe.each(models)("tiny %s %o", (name, set, dims) => {
   });
 });
 
-describe("PoolFormer-S12", () => {
+describe("PoolFormer-S12", { timeout: patience }, () => {
   const s12 = (head: string) =>
     run(graphOf(elaborateFile("examples/poolformer.model", { config: "s12", set: { head } }))).graph;
 

@@ -11,7 +11,7 @@ import { numbersFor, outputsOf } from "./contract.ts";
 type Random = (below: number) => number;
 
 function random(seed: number): Random {
-  let state = seed * 2654435761 + 1;
+  let state = Math.imul(seed + 1, 2654435761) >>> 0;
   return (below) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
@@ -60,6 +60,7 @@ function randomGraph(seed: number): Graph {
     () => layer(last()),
     () => layer(norm(last())),
     () => norm(last()),
+    () => b.call("add", [any(), layer(last())]),
     () => b.call("mul", [last(), channels()]),
     () => b.call("add", [channels(), last()]),
     () => b.call("sub", [last(), channels()]),
@@ -95,7 +96,7 @@ function randomGraph(seed: number): Graph {
   };
 }
 
-const count = Number(process.env["PASSES_RANDOM"] ?? 60);
+const count = Number(process.env["PASSES_RANDOM"] ?? 150);
 
 const fired = new Set<string>();
 
