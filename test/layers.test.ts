@@ -41,7 +41,8 @@ function files(folder: string): string[] {
 
 function importsOf(text: string): string[] {
   const found = [
-    ...text.matchAll(/^(?:import|export)\b[^;"]*?"([^"]+)";/gm),
+    ...text.matchAll(/^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)";/gm),
+    ...text.matchAll(/^import\s+"([^"]+)";/gm),
     ...text.matchAll(/\bimport\("([^"]+)"\)/g),
   ];
   return found.map((m) => m[1]!);

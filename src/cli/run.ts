@@ -6,7 +6,7 @@ import { packWeights } from "../index.ts";
 import type { Plan } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
-import { loadInputs, writeOutputs } from "../runtime/files-node.ts";
+import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
 import { createSession, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import {
@@ -101,7 +101,10 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   const outputs = await inBatches(session, inputs, flags);
   const took = performance.now() - start;
   const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
-  if (flags.output !== undefined) need(await writeOutputs(flags.output, outputs));
+  if (flags.output !== undefined)
+    need(
+      await writeOutputs(flags.output, outputs, [...inputPaths(flags.input ?? []), ...(flags.weights ?? [])]),
+    );
   if (flags.json)
     showJson({
       adapter: device.name,
