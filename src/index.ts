@@ -10,6 +10,7 @@ import { packConstants } from "./codegen/pack.ts";
 import { elaborate, type Elaborated, type EntrySettings } from "./elaborate/elaborate.ts";
 import type { Resolve, SourceText } from "./elaborate/files.ts";
 import type { ModelInfo } from "./elaborate/models.ts";
+import { evaluatePrepared } from "./ir/evaluate.ts";
 import type { Graph, Module } from "./ir/graph.ts";
 import type { Kernel } from "./ir/kernel.ts";
 import type { Plan } from "./ir/plan.ts";
@@ -20,6 +21,7 @@ import { parse as parseFile } from "./parser/parse.ts";
 import { checkSelection, runPasses, type PassSelection, type Step } from "./passes/run.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { hasErrors, InputError, type Diagnostic } from "./support/diagnostic.ts";
+import type { Location } from "./support/source.ts";
 
 export { evaluate, evaluatePrepared } from "./ir/evaluate.ts";
 export { printGraph, printModule } from "./ir/print.ts";
@@ -78,6 +80,8 @@ export interface Compiled {
   readonly diagnostics: readonly Diagnostic[];
   /** What the prepare program makes, for `packWeights`. */
   readonly lowered: Lowered;
+  /** What it was compiled with, to compile again where a guard does not hold. */
+  readonly options: CompileOptions;
 }
 
 const noImports: Resolve = (_, path) => ({ problem: `${path} cannot be read: no resolver was given` });
@@ -107,7 +111,11 @@ export function compile(source: SourceText, options: CompileOptions = {}): Compi
 }
 
 /** From graphs (elaborated, or read from IR text) to a plan. */
-export function compileModule(module: Module, options: CompileOptions = {}, front?: Front): Compiled {
+export function compileModule(
+  module: Module,
+  options: CompileOptions = {},
+  front?: Pick<Front, "models" | "settings" | "diagnostics">,
+): Compiled {
   const target = options.target ?? baseline;
   const runs = module.graphs.map((g) => runPasses(g, { ...options, target, lookup: lookupOp }));
   const optimized: Module = { name: module.name, graphs: runs.map((r) => r.graph) };
@@ -122,10 +130,48 @@ export function compileModule(module: Module, options: CompileOptions = {}, fron
     settings: front?.settings ?? [],
     diagnostics: front?.diagnostics ?? [],
     lowered,
+    options,
   };
 }
 
-function settingsOf(front: Front | undefined, options: CompileOptions): Record<string, string> {
+/** A rewrite that depends on the values of weights, and whether they allow it. */
+export interface GuardOutcome {
+  readonly pass: string;
+  readonly holds: boolean;
+  /** Model lines of the rewrite. */
+  readonly spans: readonly Location[];
+}
+
+/**
+ * Checks every guard against the weights. Where one does not hold, the module compiled again without its pass; `outcomes` is the record.
+ */
+export function settleGuards(
+  compiled: Compiled,
+  weights: (key: string) => Tensor,
+): { readonly compiled: Compiled; readonly outcomes: readonly GuardOutcome[] } {
+  const outcomes = compiled.optimized.graphs.flatMap((g) => {
+    const values = evaluatePrepared(
+      g,
+      weights,
+      g.guards.map((x) => x.condition),
+    );
+    return g.guards.map((x) => ({
+      pass: x.pass,
+      holds: values.get(x.condition)!.data[0] !== 0,
+      spans: x.spans,
+    }));
+  });
+  const broken = new Set(outcomes.filter((o) => !o.holds).map((o) => o.pass));
+  if (broken.size === 0) return { compiled, outcomes };
+  const without = [...(compiled.options.without ?? []), ...broken];
+  const again = compileModule(compiled.module, { ...compiled.options, without }, compiled);
+  return { compiled: again, outcomes };
+}
+
+function settingsOf(
+  front: Pick<Front, "settings"> | undefined,
+  options: CompileOptions,
+): Record<string, string> {
   const settings: Record<string, string> = {};
   if (options.config !== undefined) settings["config"] = options.config;
   for (const entry of front?.settings ?? []) for (const s of entry.settings) settings[s.name] = s.value;
@@ -137,12 +183,13 @@ export function packWeights(compiled: Compiled, weights: (key: string) => Tensor
   return packConstants(compiled.lowered.prepared, weights);
 }
 
-/** Makes a session on a device; the weights are folded and packed here, once. */
+/** Makes a session on a device; guards are checked and the weights folded and packed here, once. */
 export async function load(
   compiled: Compiled,
   weights: (key: string) => Tensor,
   device: GPUDevice,
   options: SessionOptions = {},
 ): Promise<Session> {
-  return createSession(device, compiled.plan, packWeights(compiled, weights), options);
+  const settled = settleGuards(compiled, weights).compiled;
+  return createSession(device, settled.plan, packWeights(settled, weights), options);
 }

@@ -1,7 +1,7 @@
 // `bench`: where the time of one model goes on this adapter. Comparisons with other systems are in bench/.
 
 import type { Command } from "commander";
-import { packWeights } from "../index.ts";
+import { packWeights, settleGuards } from "../index.ts";
 import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
 import { openDevice } from "../runtime/device-node.ts";
@@ -32,9 +32,10 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const clock = stopwatch();
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const openTime = clock();
-  const compiled = compileFile(file, flags, device.target);
+  const unsettled = compileFile(file, flags, device.target);
   const compileTime = clock();
-  const weights = await weightsFor(compiled.module, compiled.models, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
+  const { compiled } = settleGuards(unsettled, weights);
   const dims = dimsOf(flags);
   const inputs = need(
     await loadInputs(flags.input ?? [], compiled.plan.entries[0]!.inputs, dims, { seedMissing: true }),

@@ -65,6 +65,7 @@ export interface ModelFlags {
   readonly config?: string;
   readonly set?: readonly string[];
   readonly without?: string;
+  readonly also?: string;
   readonly stopAfter?: string;
   readonly json?: boolean;
 }
@@ -90,6 +91,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.model !== undefined && { model: flags.model }),
     ...(flags.config !== undefined && { config: flags.config }),
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
+    ...(flags.also !== undefined && { also: flags.also.split(",") }),
     ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
     ...(target && { target }),
   };

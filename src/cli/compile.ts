@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { packWeights } from "../index.ts";
+import { packWeights, settleGuards } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { compileFile, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
@@ -30,8 +30,8 @@ export function compileCommand(program: Command): void {
 
 async function compileTo(file: string, flags: CompileFlags): Promise<void> {
   const target = flags.target !== undefined ? targetNamed(flags.target) : await targetHere(flags.device);
-  const compiled = compileFile(file, flags, target);
-  const folder = flags.output ?? compiled.plan.model;
+  const unsettled = compileFile(file, flags, target);
+  const folder = flags.output ?? unsettled.plan.model;
   if (existsSync(folder) && !flags.force)
     throw new InputError([
       error("output-exists", `${folder} is there already`, {
@@ -45,7 +45,10 @@ async function compileTo(file: string, flags: CompileFlags): Promise<void> {
         help: "--weights FILE.safetensors, or --weights seed:0",
       }),
     ]);
-  const constants = packWeights(compiled, await weightsFor(compiled.module, compiled.models, specs));
+  const weights = await weightsFor(unsettled.module, unsettled.models, specs);
+  const { compiled, outcomes } = settleGuards(unsettled, weights);
+  for (const o of outcomes) if (!o.holds) print(`${o.pass} is left out: these weights do not allow it`);
+  const constants = packWeights(compiled, weights);
   const files = writeFolder(folder, compiled.plan, constants);
   print(
     `${folder}: ${files.length} files, ${compiled.plan.kernels.length} kernels, ${compiled.plan.entries.map((e) => e.dispatches.length).join(" and ")} dispatches, ${mebibytes(constants.byteLength)} of constants, for ${target.name}`,

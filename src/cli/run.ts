@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { packWeights } from "../index.ts";
+import { packWeights, settleGuards } from "../index.ts";
 import type { Plan } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
@@ -63,14 +63,15 @@ export async function prepare(file: string, flags: RunFlags): Promise<Ready> {
     const session = await createSession(device.device, plan, constants, { recreate: () => device.reopen() });
     return { plan, session, device };
   }
-  const compiled = compileFile(file, flags, device.target);
+  const unsettled = compileFile(file, flags, device.target);
   if (!flags.weights?.length)
     throw new InputError([
       error("missing-weights", "no weights are given", {
         help: "--weights FILE.safetensors for trained ones, --weights seed:0 for numbers made from their names",
       }),
     ]);
-  const weights = await weightsFor(compiled.module, compiled.models, flags.weights);
+  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights);
+  const { compiled } = settleGuards(unsettled, weights);
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), {
     recreate: () => device.reopen(),
   });

@@ -2,7 +2,7 @@
 // names the first pass, else the first kernel, that is wrong, with its model lines.
 
 import type { Command } from "commander";
-import { packWeights, type Compiled } from "../index.ts";
+import { packWeights, settleGuards, type Compiled } from "../index.ts";
 import { lowerModule } from "../codegen/lower.ts";
 import { packConstants } from "../codegen/pack.ts";
 import { evaluate, type Evaluated } from "../ir/evaluate.ts";
@@ -62,8 +62,9 @@ async function verify(file: string, flags: VerifyFlags): Promise<void> {
   if (!(tolerance > 0))
     throw new InputError([error("tolerance-spec", `--tolerance ${flags.tolerance} is no positive number`)]);
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
-  const compiled = compileFile(file, flags, device.target);
-  const weights = await weightsFor(compiled.module, compiled.models, flags.weights ?? ["seed:0"]);
+  const unsettled = compileFile(file, flags, device.target);
+  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
+  const { compiled } = settleGuards(unsettled, weights);
   const dims = dimsOf(flags);
   const inputs = need(
     await loadInputs(flags.input ?? [], compiled.plan.entries[0]!.inputs, dims, { seedMissing: true }),

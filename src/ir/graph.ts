@@ -114,9 +114,13 @@ export interface Scope {
   readonly spans: readonly Location[];
 }
 
-/** A rewrite that depends on values: `condition` (a bool scalar made from weights alone) is checked at load. */
+/**
+ * A rewrite that depends on values: `condition` (a bool scalar made from weights alone) is checked at load. Where it is false the
+ * module is compiled again without the pass.
+ */
 export interface Guard {
-  readonly rule: string;
+  /** The pass that made it. */
+  readonly pass: string;
   readonly condition: ValueId;
   readonly spans: readonly Location[];
 }

@@ -294,9 +294,9 @@ const statements: Readonly<Record<string, Statement>> = {
   },
 
   guard(r, g, sources) {
-    const rule = r.name("the name of a rule");
+    const pass = r.name("the name of a pass");
     if (!r.tryKeyword("if")) r.fail("expected `if`");
-    g.guards.push({ rule, condition: g.laterValue(), spans: readLocations(r, sources) });
+    g.guards.push({ pass, condition: g.laterValue(), spans: readLocations(r, sources) });
   },
 
   next(r, g) {

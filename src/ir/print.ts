@@ -213,7 +213,7 @@ function scopeText(s: Graph["scopes"][number], sources: Sources): string {
 }
 
 function guardText(g: Graph["guards"][number], sources: Sources): string {
-  return `guard ${nameText(g.rule)} if ${valueText(g.condition)}${locText(g.spans, sources)}`;
+  return `guard ${nameText(g.pass)} if ${valueText(g.condition)}${locText(g.spans, sources)}`;
 }
 
 function outputText(o: Graph["outputs"][number], sources: Sources): string {

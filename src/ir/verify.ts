@@ -194,10 +194,10 @@ class Verifier {
     const prepared = g.guards.length > 0 ? preparedValues(g) : new Set();
     for (const guard of g.guards) {
       const type = known.get(guard.condition);
-      if (!type) this.#fault(`guard ${guard.rule} is ${guard.condition}, which is not made`);
+      if (!type) this.#fault(`guard ${guard.pass} is ${guard.condition}, which is not made`);
       else if (type.dtype !== "bool" || type.shape.length > 0 || !prepared.has(guard.condition))
         this.#fault(
-          `guard ${guard.rule} is ${guard.condition}, which is no bool scalar made from weights alone`,
+          `guard ${guard.pass} is ${guard.condition}, which is no bool scalar made from weights alone`,
         );
     }
   }

@@ -56,7 +56,7 @@ function run(graph: Graph, c: PassContext): PassResult {
       condition = builder.call("equal", [largest, zero], {}, options);
       conditions.set(scale, condition);
     }
-    guards.push({ rule: "zero-branch", condition, spans });
+    guards.push({ pass: "drop-zero-branches", condition, spans });
   }
   const renamed = renameUses(
     { ...graph, nodes: [...graph.nodes, ...builder.nodes], nextId: builder.nextId },

@@ -220,7 +220,7 @@ export function randomGraph(seed: number, size = 12): Graph {
       spans: pickSpans(r),
     })),
     guards: Array.from({ length: r.below(2) }, () => ({
-      rule: r.pick(oddNames),
+      pass: r.pick(oddNames),
       condition: r.pick(known),
       spans: pickSpans(r),
     })),

@@ -75,8 +75,8 @@ describe("finds", () => {
       "state s is f32[B, C=8] and ends as f32[B]",
       { ...good, states: good.states.map((s) => ({ ...s, next: "%3" })) },
     ],
-    ["no bool scalar made from weights", { ...good, guards: [{ rule: "r", condition: "%3", spans: [] }] }],
-    ["guard r is %9, which is not made", { ...good, guards: [{ rule: "r", condition: "%9", spans: [] }] }],
+    ["no bool scalar made from weights", { ...good, guards: [{ pass: "r", condition: "%3", spans: [] }] }],
+    ["guard r is %9, which is not made", { ...good, guards: [{ pass: "r", condition: "%9", spans: [] }] }],
     ["the next id is %3, but %6 is in use", { ...good, nextId: 3 }],
     [
       "is no permutation of its 1 axes",
