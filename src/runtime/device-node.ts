@@ -156,7 +156,10 @@ async function lavapipeAdapter(flags: readonly string[]): Promise<FoundAdapter> 
   if (files.length === 0) throw noDevice("lavapipe", "Mesa's lavapipe is not installed");
   const found = await systemAdapter(flags, onlyDrivers(files));
   if (found) return found;
-  throw noDevice("lavapipe", "Dawn does not accept it; Mesa 22.3 is too old, 25.0 works");
+  throw noDevice(
+    "lavapipe",
+    "Dawn does not accept it: libvulkan1 is missing, or Mesa is too old (22.3 is, 25.0 works)",
+  );
 }
 
 // ---- the embedded driver --------------------------------------------------------------------------------------------

@@ -7,7 +7,13 @@ export {
   type RunResult,
   type SessionOptions,
   type SessionStats,
+  type StateAccess,
 } from "./session.ts";
-export { dimReader, planMemory, type MemoryPlan } from "./memory.ts";
+export { type ConstantSource } from "./constants.ts";
+export { adapterFacts, requestDevice, targetOf, type AdapterFacts } from "./device.ts";
+export { type RunInputs } from "./inputs.ts";
+export { atPeak, dimReader, planMemory, showMemoryPlan, type Lifetime, type MemoryPlan } from "./memory.ts";
+export { checkDevice } from "./pipelines.ts";
+export { type GpuTensor } from "./transfer.ts";
 export { planFormat, planVersion, type Plan } from "../ir/plan.ts";
 export { tensor, zeros, type Tensor } from "../ir/tensor.ts";

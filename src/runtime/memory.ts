@@ -123,6 +123,8 @@ const orders: readonly Order[] = [
 
 /** Above this many values only the first order is tried: placing is quadratic. */
 const FEW = 2000;
+/** Steps that improving an order may take. */
+const WORK = 4_000_000;
 
 interface Packing {
   readonly offsets: ReadonlyMap<string, number>;
@@ -134,12 +136,24 @@ export function pack(lifetimes: readonly Lifetime[], alignment: number): Packing
   const taken = (l: Lifetime): number => Math.ceil(Math.max(l.bytes, 4) / alignment) * alignment;
   const bound = peakOf(lifetimes, taken).bytes;
   let best: Packing | undefined;
+  let bestOrder: readonly Lifetime[] = [];
+  const attempt = (order: readonly Lifetime[], tightest: boolean): Packing => {
+    const made = place(order, taken, tightest);
+    if (!best || made.bytes < best.bytes) [best, bestOrder] = [made, order];
+    return made;
+  };
   for (const order of lifetimes.length > FEW ? orders.slice(0, 1) : orders)
-    for (const tightest of [false, true]) {
-      const made = place([...lifetimes].sort(order), taken, tightest);
-      if (!best || made.bytes < best.bytes) best = made;
-      if (best.bytes === bound) return best;
-    }
+    for (const tightest of [false, true])
+      if (attempt([...lifetimes].sort(order), tightest).bytes === bound) return best!;
+  // What ended up on top came too late: give it its place first, and see.
+  let order = bestOrder;
+  let last: Packing = best!;
+  const rounds = Math.min(64, Math.floor(WORK / lifetimes.length ** 2));
+  for (let round = 0; round < rounds && best!.bytes > bound; round++) {
+    const top = new Set(order.filter((l) => last.offsets.get(l.id)! + taken(l) === last.bytes));
+    order = [...order.filter((l) => top.has(l)), ...order.filter((l) => !top.has(l))];
+    last = attempt(order, round % 2 === 1);
+  }
   return best!;
 }
 

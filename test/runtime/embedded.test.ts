@@ -90,7 +90,9 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("the embe
     writeFileSync(join(temporary, `tokenloom-${process.getuid!()}`), "");
     const nowhere = { TOKENLOOM_CACHE: join(file, "cache"), TMPDIR: temporary };
     const [failure] = result((await start(nowhere)).out).failure!;
-    expect(failure).toMatch(/^no-device: no GPU adapter: the embedded driver cannot be unpacked: ENOTDIR.*; EEXIST/);
+    expect(failure).toMatch(
+      /^no-device: no GPU adapter: the embedded driver cannot be unpacked: ENOTDIR.*; EEXIST/,
+    );
     const { out } = await start(nowhere, "doctor");
     expect(out).toContain("cannot be used: no adapter for device");
     expect(out).toContain("advice: Dawn starts on no adapter here");
