@@ -1,0 +1,31 @@
+// How far two results are apart, and what a list of times says. Pure.
+
+import type { Tensor } from "../src/ir/tensor.ts";
+
+/**
+ * Largest difference, relative to the largest number of the second tensor, or to `floor` where all are smaller. Equal infinities and two NaNs do not
+ * differ; another shape or element type is infinitely far away.
+ */
+export function difference(a: Tensor, b: Tensor, floor = 1e-30): number {
+  if (a.shape.join() !== b.shape.join() || a.dtype !== b.dtype) return Infinity;
+  let worst = 0;
+  let largest = floor;
+  for (let i = 0; i < b.data.length; i++) {
+    const [x, y] = [a.data[i]!, b.data[i]!];
+    if (Object.is(x, y) || x === y) continue;
+    if (!Number.isFinite(x) || !Number.isFinite(y)) return Infinity;
+    worst = Math.max(worst, Math.abs(x - y));
+  }
+  for (const y of b.data) if (Number.isFinite(y)) largest = Math.max(largest, Math.abs(y));
+  return worst / largest;
+}
+
+/** Of sorted or unsorted numbers; between two of them where the place is between two. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (sorted.length - 1) * q;
+  const [low, high] = [sorted[Math.floor(at)] ?? NaN, sorted[Math.ceil(at)] ?? NaN];
+  return low + (high - low) * (at - Math.floor(at));
+}
+
+export const median = (values: readonly number[]): number => quantile(values, 0.5);

@@ -1,0 +1,75 @@
+// The models of the benchmark and of the oracle: a file, a configuration, settings, and the sizes of its inputs; weights and inputs
+// are seeded by name, so nothing has to be downloaded.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  elaborateFile,
+  InputError,
+  seededInput,
+  seededTensor,
+  type Graph,
+  type Tensor,
+} from "../src/index.ts";
+import { constantOf, evaluateDim } from "../src/ir/dim.ts";
+import { lookupOp } from "../src/ops/index.ts";
+import { exportOnnx } from "../src/onnx/export.ts";
+
+export interface Model {
+  /** Relative to the root of the repository. */
+  readonly file: string;
+  readonly config?: string;
+  readonly set?: Readonly<Record<string, string>>;
+  /** Every symbol of the model's inputs. */
+  readonly dims: Readonly<Record<string, number>>;
+}
+
+const root = join(import.meta.dirname, "..");
+
+export const source = (file: string) => ({ name: file, text: readFileSync(join(root, file), "utf8") });
+export const resolve = (_: string, path: string) => source(path);
+
+export const options = ({ config, set }: Model) => ({
+  resolve,
+  ...(config !== undefined && { config }),
+  ...(set && { set }),
+});
+
+export function graphOf(model: Model): Graph {
+  const { module, diagnostics } = elaborateFile(source(model.file), options(model));
+  if (!module) throw new InputError(diagnostics);
+  return module.graphs[0]!;
+}
+
+export function weightsOf(graph: Graph): (key: string) => Tensor {
+  const byKey = new Map(graph.weights.map((w) => [w.key, w]));
+  return (key) => {
+    const { type, seed } = byKey.get(key)!;
+    return seededTensor(
+      key,
+      type.shape.map((d) => constantOf(d)!),
+      0,
+      type.dtype,
+      seed,
+    );
+  };
+}
+
+export function inputsOf(graph: Graph, { dims }: Model): Readonly<Record<string, Tensor>> {
+  return Object.fromEntries(
+    graph.inputs.map(({ name, type }) => [
+      name,
+      seededInput(
+        name,
+        type.shape.map((d) => evaluateDim(d, dims)),
+        type.dtype,
+      ),
+    ]),
+  );
+}
+
+/** The model as ONNX, its sizes fixed: what a peer is given. */
+export function onnxOf(model: Model): Uint8Array {
+  const graph = graphOf(model);
+  return exportOnnx(graph, weightsOf(graph), { dims: model.dims, lookup: lookupOp });
+}
