@@ -1,0 +1,50 @@
+// The process that one peer runs in: `child.ts PEER CASE`, driven by messages from the parent. Times are taken here, so passing
+// messages costs nothing that is measured.
+
+import { cases } from "./cases.ts";
+import { peers } from "./peers/index.ts";
+import type { Outputs, Part, Prepared } from "./peers/peer.ts";
+
+/** From the parent. */
+export type Request = { readonly kind: "outputs" } | { readonly kind: "time" } | { readonly kind: "stop" };
+
+/** To the parent. */
+export type Reply =
+  | { readonly kind: "ready"; readonly firstRun: readonly Part[]; readonly stats: Prepared["stats"] }
+  | { readonly kind: "outputs"; readonly outputs: Outputs }
+  | { readonly kind: "time"; readonly milliseconds: number }
+  | { readonly kind: "stopped" }
+  | { readonly kind: "failed"; readonly message: string };
+
+const send = (reply: Reply): void => void process.send!(reply);
+
+async function main(): Promise<void> {
+  const [peerName, caseName] = process.argv.slice(2);
+  const peer = peers.find((p) => p.name === peerName)!;
+  const prepared = await peer.prepare(cases.find((c) => c.name === caseName)!);
+  const answer = async (request: Request): Promise<void> => {
+    switch (request.kind) {
+      case "outputs":
+        return send({ kind: "outputs", outputs: await prepared.run() });
+      case "time": {
+        const start = performance.now();
+        await prepared.run();
+        return send({ kind: "time", milliseconds: performance.now() - start });
+      }
+      case "stop":
+        await prepared.dispose();
+        send({ kind: "stopped" });
+        return;
+      default:
+        return request satisfies never;
+    }
+  };
+  process.on("message", (request: Request) => answer(request).catch(fail));
+  send({ kind: "ready", firstRun: prepared.firstRun, stats: prepared.stats });
+}
+
+function fail(e: unknown): void {
+  send({ kind: "failed", message: e instanceof Error ? e.message : String(e) });
+}
+
+if (process.send) await main().catch(fail);

@@ -1,0 +1,97 @@
+// Results as JSON and as the tables of docs/performance.md.
+
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { FirstRun, PeerTimes } from "./measure.ts";
+
+export interface CaseResult {
+  readonly case: string;
+  readonly doc: string;
+  /** Multiply-adds of one run. */
+  readonly macs: number;
+  readonly peers: readonly PeerTimes[];
+  readonly firstRun: readonly FirstRun[];
+}
+
+export interface Results {
+  /** 2026-01-31 */
+  readonly date: string;
+  readonly adapter: string;
+  readonly machine: string;
+  readonly node: string;
+  readonly cases: readonly CaseResult[];
+}
+
+const folder = join(import.meta.dirname, "results");
+const page = join(import.meta.dirname, "..", "docs", "performance.md");
+const begin = "<!-- tables: made by `npm run bench -- --save` from bench/results -->";
+const end = "<!-- end of tables -->";
+
+export function save(results: Results): string {
+  mkdirSync(folder, { recursive: true });
+  const adapter = results.adapter
+    .toLowerCase()
+    .replace(/[^a-z0-9.]+/g, "-")
+    .replace(/^-|-$/g, "");
+  const path = join(folder, `${results.date}-${adapter}.json`);
+  writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`);
+  return path;
+}
+
+/** Puts the tables of the newest results of each adapter in their place on the page. */
+export function updatePage(): void {
+  const newest = new Map<string, Results>();
+  for (const name of readdirSync(folder)
+    .filter((f) => f.endsWith(".json"))
+    .sort()) {
+    const results = JSON.parse(readFileSync(join(folder, name), "utf8")) as Results;
+    newest.set(results.adapter, results);
+  }
+  const text = readFileSync(page, "utf8");
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error("docs/performance.md has lost the marks around its tables");
+  const tables = [...newest.values()].map(tablesOf).join("\n");
+  writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${tables}\n${text.slice(to)}`);
+}
+
+export function tablesOf(results: Results): string {
+  const title = `### ${results.adapter}\n\n${results.date}, ${results.machine}, Node ${results.node}\n`;
+  return [title, ...results.cases.map(caseTable)].join("\n");
+}
+
+const ms = (x: number): string => x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0);
+
+export function caseTable(c: CaseResult): string {
+  const rate = (p: PeerTimes) => ((2 * c.macs) / p.median / 1e6).toFixed(1);
+  const ratio = (p: PeerTimes) =>
+    `${p.ratio.median.toFixed(2)} (${p.ratio.p10.toFixed(2)}-${p.ratio.p90.toFixed(2)})`;
+  const rows = c.peers.map((p) => [
+    p.peer,
+    ms(p.median),
+    ms(p.p90),
+    rate(p),
+    ratio(p),
+    p.difference.toExponential(1),
+  ]);
+  const head = ["", "median ms", "p90 ms", "GFLOP/s", "times tokenloom (p10-p90)", "difference"];
+  const lines = [
+    `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds`,
+    "",
+  ];
+  lines.push(...table(head, rows), "");
+  if (c.firstRun.length > 0) {
+    const first = c.firstRun.map((f) => [
+      f.peer,
+      ms(f.total),
+      f.parts.map((p) => `${p.name} ${ms(p.milliseconds)}`).join(", "),
+    ]);
+    lines.push(...table(["first run, nothing cached", "total ms", "of which"], first), "");
+  }
+  return lines.join("\n");
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((h, i) => Math.max(h.length, 3, ...rows.map((r) => r[i]!.length)));
+  const line = (cells: readonly string[]) => `| ${cells.map((x, i) => x.padEnd(widths[i]!)).join(" | ")} |`;
+  return [line(head), line(widths.map((w) => "-".repeat(w))), ...rows.map(line)];
+}

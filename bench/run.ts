@@ -1,0 +1,107 @@
+// The benchmark: `npm run bench -- [options]`; bench/README.md says what it does and how to add to it.
+//
+//   --case NAME     only this case (may be repeated); default: all but those on request
+//   --peer NAME     only this peer, and tokenloom (may be repeated)
+//   --runs N        rounds; default 15
+//   --first-run     also time the first run, in fresh processes without shader caches
+//   --device NAME   auto, lavapipe or embedded: the Vulkan driver that all peers get
+//   --save          write bench/results and the tables of docs/performance.md
+
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { evaluateDim } from "../src/ir/dim.ts";
+import { graphStats } from "../src/ir/stats.ts";
+import { systemDrivers } from "../src/runtime/dawn-node.ts";
+import { embeddedDriver } from "../src/runtime/embedded-node.ts";
+import { cases, type Case } from "./cases.ts";
+import { measureCase, measureFirstRun } from "./measure.ts";
+import { graphOf } from "./models.ts";
+import { installPeers } from "./ort.ts";
+import { peers } from "./peers/index.ts";
+import { caseTable, save, updatePage, type CaseResult } from "./report.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: "string", multiple: true },
+    peer: { type: "string", multiple: true },
+    runs: { type: "string", default: "15" },
+    "first-run": { type: "boolean", default: false },
+    device: { type: "string", default: "auto" },
+    save: { type: "boolean", default: false },
+  },
+});
+
+function fail(message: string): never {
+  console.error(`error: ${message}`);
+  process.exit(1);
+}
+
+/** Records by name; an unknown name lists the known ones. */
+function pick<T extends { readonly name: string }>(
+  what: string,
+  all: readonly T[],
+  names: readonly string[],
+): readonly T[] {
+  const unknown = names.find((n) => !all.some((x) => x.name === n));
+  if (unknown !== undefined)
+    fail(`there is no ${what} ${unknown}; there are ${all.map((x) => x.name).join(", ")}`);
+  return all.filter((x) => names.includes(x.name));
+}
+
+/** The same Vulkan driver for every peer; each finds it through the environment of its process. */
+async function environment(device: string): Promise<NodeJS.ProcessEnv> {
+  const only = (icd: string) => ({ ...process.env, VK_DRIVER_FILES: icd, VK_ICD_FILENAMES: icd });
+  if (device === "lavapipe") {
+    const icd = systemDrivers().find((f) => /lvp/.test(f));
+    return icd ? only(icd) : fail("this system has no lavapipe (Mesa's software driver for Vulkan)");
+  }
+  if (device === "embedded" || (device === "auto" && systemDrivers().length === 0)) {
+    const driver = await embeddedDriver();
+    if ("problem" in driver) return fail(driver.problem);
+    // Ours takes the embedded driver together with the Dawn that comes with it.
+    return { ...only(driver.icd), TOKENLOOM_DEVICE: "embedded" };
+  }
+  return device === "auto" ? process.env : fail(`--device is auto, lavapipe or embedded, not ${device}`);
+}
+
+function macsOf({ model }: Case): number {
+  return evaluateDim(graphStats(graphOf(model)).macs, model.dims);
+}
+
+const runs = Number(options.runs);
+if (!Number.isInteger(runs) || runs < 1) fail("--runs is a whole number of at least 1");
+const chosenCases = options.case
+  ? pick("case", cases, options.case)
+  : cases.filter((c) => c.onRequest !== true);
+const [reference, ...others] = peers;
+const chosenPeers = [
+  reference!,
+  ...(options.peer ? pick("peer", peers, options.peer).filter((p) => p !== reference) : others),
+].map((p) => p.name);
+
+installPeers();
+const env = await environment(options.device);
+const say = (text: string): void => console.error(`  ${text}`);
+const results: CaseResult[] = [];
+for (const c of chosenCases) {
+  console.error(`${c.name}: ${c.doc}`);
+  const times = await measureCase(c.name, chosenPeers, runs, env, say);
+  const firstRun = options["first-run"]
+    ? await measureFirstRun(c.name, chosenPeers, Math.min(runs, 3), env, say)
+    : [];
+  const result = { case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun };
+  results.push(result);
+  console.log(caseTable(result));
+}
+if (options.save) {
+  const processor = cpus();
+  const path = save({
+    date: new Date().toISOString().slice(0, 10),
+    adapter: String(results[0]?.peers[0]?.stats["adapter"] ?? "unknown"),
+    machine: `${processor.length} x ${processor[0]?.model.trim() ?? "unknown processor"}`,
+    node: process.versions.node,
+    cases: results,
+  });
+  updatePage();
+  console.error(`written: ${path}, docs/performance.md`);
+}
