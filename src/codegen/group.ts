@@ -136,7 +136,7 @@ export class GroupCode {
     const lowering = node.op.lowering;
     if (lowering.kind !== "element" || result !== 0)
       throw new Bug(`${node.op.name} is read inside a kernel that does not compute it`);
-    const value = this.finish(lowering.element(this.#context(node), index));
+    const value = this.finish(lowering.element(this.#context(node, index), index));
     return this.emitter.bind(node.op.name, value);
   }
 
@@ -157,7 +157,7 @@ export class GroupCode {
     return this.emitter.bind("v", mul(this.#vector.group, u32(4)));
   }
 
-  #context(node: Node): ElementContext {
+  #context(node: Node, at: readonly Expr[]): ElementContext {
     return {
       attrs: node.attrs,
       type: (input) => this.type(node.inputs[input]!),
@@ -169,7 +169,13 @@ export class GroupCode {
         const here = mentions(inside, VECTOR)
           ? inside
           : this.emitter.bind("inside", this.space.resolve(inside));
-        const safe = index.map((e) => this.#onlyInside(e, here));
+        const sizes = this.type(node.inputs[input]!).shape;
+        const safe = index.map((e, axis) =>
+          // An index of the result is in bounds of an axis of the same size.
+          at.some((own, i) => own === e && sameDim(node.results[0]!.type.shape[i]!, sizes[axis]!))
+            ? e
+            : this.#onlyInside(e, here),
+        );
         const value = this.read(node.inputs[input]!, safe);
         const scalar = value.type.scalar;
         const filler = constant(scalar === "bool" ? fill !== 0 : fill, kernelType(scalar));
@@ -179,9 +185,9 @@ export class GroupCode {
     };
   }
 
-  /** Where it is outside, any index in bounds will do; the vector index is always in bounds. */
+  /** Where it is outside, any index in bounds will do. */
   #onlyInside(e: Expr, inside: Expr): Expr {
-    if (e.kind === "const" || (e.kind === "name" && e.name.startsWith("@"))) return e;
+    if (e.kind === "const") return e;
     return select(inside, e, constant(0, U32));
   }
 

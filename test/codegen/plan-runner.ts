@@ -58,8 +58,7 @@ export function runPlan(
     new arrays[t.dtype](bytes.buffer, bytes.byteOffset, elementCount(shapeOf(t)));
 
   const constants = packWeights(compiled, weights);
-  for (const c of compiled.plan.constants)
-    put(c, view(constants.slice(c.offset, c.offset + c.bytes), c));
+  for (const c of compiled.plan.constants) put(c, view(constants.slice(c.offset, c.offset + c.bytes), c));
   for (const input of entry.inputs)
     put(input, view(encodeTensor(inputs[input.name]!, input.dtype, input.order), input));
   for (const state of entry.states) {
@@ -67,8 +66,7 @@ export function runPlan(
     const given = options.states?.[state.name];
     put(state, given ? view(encodeTensor(given, state.dtype, state.order), state) : initial);
   }
-  for (const v of entry.values)
-    put(v, new arrays[v.dtype](elementCount(shapeOf(v))).fill(poison[v.dtype]));
+  for (const v of entry.values) put(v, new arrays[v.dtype](elementCount(shapeOf(v))).fill(poison[v.dtype]));
 
   const read = (id: string): Tensor => {
     const t = described.get(id)!;
