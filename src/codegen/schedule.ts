@@ -38,10 +38,9 @@ export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
   const width = f.target.subgroupSize;
   const few = fewRows(f.rows);
   if (width > 0) {
-    const rows = few ? Math.min(8, width) : 8;
-    const columns = constantOf(f.columns);
-    // Two vectors a lane only where the columns fill them: 8 lanes x 8 columns.
-    const vectors = !few && columns !== undefined && columns % (width * 8) === 0 ? 2 : 1;
+    // Each step costs one read for a row of lanes and one for each of its columns, and reads are what costs: more rows, fewer reads.
+    const rows = few ? Math.min(8, width) : 16;
+    const vectors = 1;
     return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: f.epilogueOps > 0 };
   }
   return {
