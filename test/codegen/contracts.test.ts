@@ -1,0 +1,97 @@
+// What must hold after every pass: the text of the graph reads back as the very same graph, lines of the model included; the verifier
+// has nothing to say; the numbers keep the pass's contract in f64. All examples in all sizes; numbers on small models.
+
+import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
+import { describe, expect, it } from "vitest";
+import type { CompileOptions } from "../../src/index.ts";
+import { elaborateFile } from "../../src/index.ts";
+import { baseline, lavapipe } from "../../src/ir/target.ts";
+import type { Graph } from "../../src/ir/graph.ts";
+import { parseGraphs } from "../../src/ir/parse.ts";
+import { printGraph } from "../../src/ir/print.ts";
+import { verifyGraph } from "../../src/ir/verify.ts";
+import { lookupOp } from "../../src/ops/index.ts";
+import { runPasses } from "../../src/passes/run.ts";
+import { resolveStd } from "../models/support.ts";
+import { breaches, numbersFor, outputsOf } from "../passes/contract.ts";
+
+function graphOf(path: string, options: CompileOptions): Graph {
+  const front = elaborateFile(
+    { name: path, text: readFileSync(path, "utf8") },
+    { resolve: resolveStd, ...options },
+  );
+  expect(front.diagnostics).toEqual([]);
+  return front.module!.graphs[0]!;
+}
+
+/** Why the text of a graph does not read back as that graph; undefined where it does. */
+function roundTripFault(graph: Graph): string | undefined {
+  const { module, diagnostics } = parseGraphs(printGraph(graph), "round-trip.ir", lookupOp);
+  const back = module?.graphs[0];
+  if (!back) return diagnostics.map((d) => `${d.code}: ${d.message}`).join("; ");
+  for (const part of Object.keys(graph) as (keyof Graph)[]) {
+    if (isDeepStrictEqual(back[part], graph[part])) continue;
+    const [was, is] = [graph[part], back[part]];
+    if (!Array.isArray(was) || !Array.isArray(is)) return `${part} is not the same`;
+    return `${part}[${was.findIndex((x, i) => !isDeepStrictEqual(x, is[i]))}] is not the same`;
+  }
+  return isDeepStrictEqual(Object.keys(back).sort(), Object.keys(graph).sort()) ? undefined : "other fields";
+}
+
+function expectSound(graph: Graph, at: string): void {
+  expect(roundTripFault(graph), `text ${at}`).toBeUndefined();
+  expect(verifyGraph(graph), `verifier ${at}`).toEqual([]);
+  // The lines of the model are kept through every rewrite.
+  for (const n of graph.nodes)
+    expect(n.spans.length, `lines of ${n.results[0]!.id} ${at}`).toBeGreaterThan(0);
+}
+
+describe("text and verifier after every pass", () => {
+  const sizes: readonly (readonly [string, string | undefined, Readonly<Record<string, string>>])[] = [
+    ["digits_poolformer", undefined, {}],
+    ["digits_poolformer", "tiny", {}],
+    ...["s12", "s24", "s36", "m36", "m48", "tiny"].flatMap((config) => [
+      ["poolformer", config, { head: "timm" }] as const,
+      ["poolformer", config, { head: "original", taps: "true" }] as const,
+    ]),
+  ];
+
+  it.each(sizes)("%s %s %o", (name, config, set) => {
+    const options = config === undefined ? { set } : { config, set };
+    const graph = graphOf(`examples/${name}.model`, options);
+    expectSound(graph, "as elaborated");
+    const { steps } = runPasses(graph, { target: lavapipe, lookup: lookupOp, verify: false });
+    for (const s of steps) if (s.changed) expectSound(s.after, `after ${s.pass.name}`);
+    expect(steps.filter((s) => s.changed).length).toBeGreaterThan(3);
+  });
+});
+
+describe("the contract of every pass", () => {
+  const small = "test/codegen/small.model";
+  const names = [...readFileSync(small, "utf8").matchAll(/^model (\w+)/gm)].map((m) => m[1]!);
+  const cases = [
+    ...names.map((name) => [small, { model: name }, { B: 2, H: 6, W: 7, T: 5 }] as const),
+    ["examples/digits_poolformer.model", { config: "tiny" }, { B: 2 }] as const,
+    ["examples/poolformer.model", { config: "tiny" }, { B: 2, H: 32, W: 64 }] as const,
+    [
+      "examples/poolformer.model",
+      { config: "tiny", set: { head: "original", taps: "true" } },
+      { B: 1, H: 64, W: 32 },
+    ] as const,
+  ];
+
+  it.each(cases)("%s %o", (path, options, dims) => {
+    const graph = graphOf(path, options);
+    const numbers = numbersFor(graph, dims);
+    const { steps } = runPasses(graph, { target: baseline, lookup: lookupOp });
+    let before = outputsOf(graph, numbers);
+    for (const { pass, after, changed } of steps) {
+      if (!changed) continue;
+      expectSound(after, `after ${pass.name}`);
+      const now = outputsOf(after, numbers);
+      expect(breaches(before, now, pass.numerics), pass.name).toEqual([]);
+      before = now;
+    }
+  });
+});
