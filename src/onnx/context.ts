@@ -8,7 +8,14 @@ import { elementType } from "./proto.ts";
 import type { OnnxWriter } from "./writer.ts";
 
 /** ONNX has no operator for the op with these attributes; the text ends the sentence "`op` cannot be exported: ...". */
-export class NoOperator extends Error {}
+export class NoOperator extends Error {
+  /** The size that would have to be a number. */
+  readonly open: Dim | undefined;
+  constructor(reason: string, open?: Dim) {
+    super(reason);
+    this.open = open;
+  }
+}
 
 export interface OpContext {
   readonly writer: OnnxWriter;
@@ -103,7 +110,8 @@ export const rank = (c: OpContext): number => c.type(0).shape.length;
 export function fixedSize(c: OpContext, d: Dim): number {
   const fixed = c.writer.fix(d);
   const value = constantOf(fixed);
-  if (value === undefined) throw new NoOperator(`it needs to know ${fixed.key} when the file is written`);
+  if (value === undefined)
+    throw new NoOperator(`it needs to know ${fixed.key} when the file is written`, fixed);
   return value;
 }
 

@@ -4,7 +4,7 @@
 import { Bug } from "../support/bug.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
-import { constantOf } from "../ir/dim.ts";
+import { constantOf, symbolsOf } from "../ir/dim.ts";
 import { GraphBuilder, typesOf, type Graph, type Node, type ValueId } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { Tensor } from "../ir/tensor.ts";
@@ -125,7 +125,10 @@ function translate(
     }
     throw new NoOperator("ONNX has no operator for it");
   } catch (e) {
-    if (e instanceof NoOperator) return problemAt(node, "onnx.operator", e.message);
+    if (e instanceof NoOperator) {
+      const [symbol] = e.open ? symbolsOf(e.open) : [];
+      return problemAt(node, symbol === undefined ? "onnx.operator" : "onnx.dimension", e.message, symbol);
+    }
     if (e instanceof UnknownSize)
       return problemAt(node, "onnx.dimension", `no axis of an input says what ${e.symbol} is`, e.symbol);
     throw e;

@@ -193,7 +193,11 @@ describe("sizes", () => {
       "(x: f32[B, 3, H, 8]) -> (y: f32[B, 3, ceil(H / 2), 4])",
     );
     expect(diagnosticsOf(() => exported(graph))).toMatchObject([
-      { code: "onnx.operator", notes: [{ message: "avg_pool2d is at m.model:2:13" }] },
+      {
+        code: "onnx.dimension",
+        notes: [{ message: "avg_pool2d is at m.model:2:13" }],
+        help: "fix it with --dim H=NUMBER",
+      },
     ]);
     expectWellFormed(exported(graph, { dims: { H: 7 } }));
   });

@@ -1,0 +1,38 @@
+// The arithmetic of the benchmark, and the tables it writes.
+
+import { describe, expect, it } from "vitest";
+import { tensor } from "../../src/ir/tensor.ts";
+import { difference, median, quantile } from "../../bench/compare.ts";
+import { caseTable } from "../../bench/report.ts";
+
+const vector = (...values: readonly number[]) => tensor("f32", [values.length], values, "f64");
+
+describe("difference", () => {
+  it("is relative to the largest expected number", () => {
+    expect(difference(vector(1, 4.5), vector(1, 5))).toBeCloseTo(0.1);
+    expect(difference(vector(1, 4.5), vector(1, 5), 50)).toBeCloseTo(0.01);
+  });
+  it("is infinite where shapes or finiteness differ", () => {
+    expect(difference(vector(1), vector(1, 2))).toBe(Infinity);
+    expect(difference(vector(NaN), vector(1))).toBe(Infinity);
+    expect(difference(vector(Infinity), vector(-Infinity))).toBe(Infinity);
+  });
+  it("is nothing between equal infinities", () => {
+    expect(difference(vector(NaN, -Infinity), vector(NaN, -Infinity))).toBe(0);
+  });
+});
+
+it("quantiles lie between neighbours", () => {
+  expect(median([3, 1, 2])).toBe(2);
+  expect(median([4, 1, 2, 3])).toBe(2.5);
+  expect(quantile([0, 10], 0.9)).toBeCloseTo(9);
+});
+
+it("a table has a line for each peer", () => {
+  const ratio = { median: 2, p10: 1.5, p90: 2.5 };
+  const peer = { peer: "x", times: [1, 2], median: 1.5, p90: 1.9, ratio, difference: 1e-7, stats: {} };
+  const text = caseTable({ case: "c", doc: "a case", macs: 3e9, peers: [peer], firstRun: [] });
+  expect(text.split("\n").at(-2)).toMatch(
+    /^\| x +\| 1\.50 +\| 1\.90 +\| 4000\.0 +\| 2\.00 \(1\.50-2\.50\) +\| 1\.0e-7 +\|$/,
+  );
+});
