@@ -1,0 +1,340 @@
+// The command line from outside: exit codes, what is printed where, data that parses, and messages for what users get wrong.
+
+import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { renderJson } from "../../src/index.ts";
+import { tensor } from "../../src/ir/tensor.ts";
+import { writeSafetensors } from "../../src/runtime/safetensors.ts";
+import { readTensors, rowsOf } from "../models/support.ts";
+import { Installed, type Ran } from "./support.ts";
+
+const digits = "examples/digits_poolformer.model";
+const weights = "examples/data/digits_poolformer.safetensors";
+const images = "examples/data/digits_test.safetensors";
+
+const installed = new Installed();
+const run = (...args: readonly string[]): Promise<Ran> => installed.run(args);
+
+beforeAll(() => installed.build());
+afterAll(() => installed.remove());
+
+/** The input is wrong: exit code 1, said on stderr, with this code, and no stack. */
+async function expectRefused(
+  args: readonly string[],
+  code: string,
+  ...words: readonly string[]
+): Promise<void> {
+  const { code: exit, out, err } = await run(...args);
+  expect(err + out).toContain(`error[${code}]`);
+  for (const w of words) expect(err).toContain(w);
+  expect(err).not.toMatch(/^\s+at /m);
+  expect(out).toBe("");
+  expect(exit).toBe(1);
+}
+
+describe("reading models", () => {
+  it("checks a good file", async () => {
+    const { code, out, err } = await run("check", digits, "--stats");
+    expect(err).toBe("");
+    expect(out).toContain("images: f32[B, 1, 8, 8]");
+    expect(out).toContain("103,626 parameters");
+    expect(code).toBe(0);
+  });
+
+  it("shows a wrong file with its line, and as data", async () => {
+    const bad = "test/errors/shape-mismatch-in-call.model";
+    const text = await run("check", bad);
+    expect(text.code).toBe(1);
+    expect(text.err).toContain(`--> ${bad}:`);
+    const data = await run("check", bad, "--json");
+    expect(data.code).toBe(1);
+    const json = JSON.parse(data.out) as { ok: boolean; diagnostics: ReturnType<typeof renderJson> };
+    expect(json.ok).toBe(false);
+    expect(json.diagnostics).not.toHaveLength(0);
+  });
+
+  it("refuses what is not there, and what is misspelt", async () => {
+    await expectRefused(["check", "no/such.model"], "file-read", "no/such.model", "there is no such file");
+    await expectRefused(["check", "examples"], "file-read");
+    await expectRefused(["check", digits, "--set", "dims"], "set-spec");
+    await expectRefused(["check", digits, "--set", "clases=3"], "unknown-parameter", "classes");
+    await expectRefused(["ir", digits, "--target", "gpu"], "unknown-target", "lavapipe");
+    await expectRefused(["ir", digits, "--stage", "spirv"], "unknown-stage", "wgsl");
+    await expectRefused(["ir", digits, "--without", "pool-mixr"], "unknown-pass", "pool-mixer");
+  });
+
+  it.each([[[]], [["frobnicate"]], [["check"]], [["check", digits, "--frobnicate"]]])(
+    "refuses the command %o and points to the help",
+    async (args) => {
+      const { code, out, err } = await run(...args);
+      expect(code).toBe(1);
+      expect(out).toBe("");
+      expect(err).toContain("--help");
+    },
+  );
+
+  it("has help for every command", async () => {
+    const { code, out } = await run("--help");
+    expect(code).toBe(0);
+    const commands = [
+      "check",
+      "fmt",
+      "ir",
+      "compile",
+      "run",
+      "verify",
+      "bench",
+      "weights",
+      "doctor",
+      "cache",
+    ];
+    for (const c of commands) expect(out).toMatch(new RegExp(`^  ${c}\\b`, "m"));
+    const version = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+    expect((await run("--version")).out.trim()).toBe(version.version);
+  });
+
+  it("lists the weights of a model, as data too", async () => {
+    const { out } = await run("weights", digits);
+    expect(out).toMatch(/^stem\.conv\.weight +f32\[32, 1, 3, 3\]$/m);
+    const list = JSON.parse((await run("weights", digits, "--json")).out) as { key: string }[];
+    expect(list.map((w) => w.key)).toContain("head.fc.bias");
+  });
+
+  it("formats: says so, does so, and once is enough", async () => {
+    const file = installed.path("untidy.model");
+    writeFileSync(file, "model m(x:f32[B,4])->f32[B,4]{return x*2}\n");
+    const before = await run("fmt", "--check", file);
+    expect(before.code).toBe(1);
+    expect(before.out).toContain("tokenloom fmt");
+    expect((await run("fmt", file)).code).toBe(0);
+    expect(readFileSync(file, "utf8")).toContain("model m");
+    const after = await run("fmt", "--check", file);
+    expect([after.code, after.out]).toEqual([0, ""]);
+    expect((await run("fmt", "--check", digits, "examples/poolformer.model")).code).toBe(0);
+  });
+});
+
+describe("dumps", () => {
+  it("shows what each pass changed, the plan, kernels and WGSL", async () => {
+    const diff = await run("ir", digits, "--config", "tiny", "--after-all", "--diff");
+    expect(diff.code).toBe(0);
+    expect(diff.out).toMatch(/^\/\/ \d\d pool-mixer \(reassociates\)/m);
+    expect(diff.out).toMatch(/^- .* = group_norm/m);
+    expect(diff.out).toMatch(/^\+ .* = rsqrt/m);
+    expect(diff.out).toContain("nothing changed");
+    const wgsl = await run("ir", digits, "--config", "tiny", "--stage", "wgsl");
+    expect(wgsl.out).toContain("@compute @workgroup_size");
+    const plan = await run("ir", digits, "--config", "tiny", "--stage", "plan");
+    expect(JSON.parse(plan.out)).toMatchObject({ format: "tokenloom-plan", target: { name: "baseline" } });
+  });
+
+  it("stops after a pass, leaves one out, and reads its own text", async () => {
+    const early = await run("ir", digits, "--config", "tiny", "--after", "none");
+    expect(early.out).toContain("group_norm");
+    const file = installed.path("digits.ir");
+    writeFileSync(file, early.out);
+    const again = await run("ir", file);
+    expect(again.code).toBe(0);
+    expect(again.out).toContain("kind=contraction");
+    const without = await run("ir", digits, "--config", "tiny", "--without", "pool-mixer");
+    expect(without.out).not.toBe((await run("ir", digits, "--config", "tiny")).out);
+  });
+});
+
+describe("running", () => {
+  const one = installed.path("one.safetensors");
+
+  beforeAll(async () => {
+    const all = await readTensors(images);
+    writeFileSync(one, writeSafetensors({ images: rowsOf(all["images"]!, 0, 2) }));
+  });
+
+  it("prints the accuracy of the digits and names the adapter", async () => {
+    const { code, out } = await run(
+      "run",
+      digits,
+      "--weights",
+      weights,
+      "--input",
+      images,
+      "--labels",
+      images,
+    );
+    expect(code).toBe(0);
+    expect(out).toContain("98.61");
+    expect(out).toContain("adapter");
+  });
+
+  it("runs a compiled folder without the model file, with the same outputs", async () => {
+    const folder = installed.path("compiled");
+    const made = await run("compile", digits, "--weights", weights, "-o", folder);
+    expect(made.code).toBe(0);
+    expect(made.out).toContain("21 dispatches");
+    await expectRefused(["compile", digits, "--weights", weights, "-o", folder], "output-exists", "--force");
+
+    const direct = await run("run", digits, "--weights", weights, "--input", one, "--json");
+    const output = installed.path("out.safetensors");
+    const fromFolder = await run("run", folder, "--input", one, "--json", "--output", output);
+    type Shown = { adapter: string; outputs: { logits: { shape: number[]; data: number[] } } };
+    const [a, b] = [direct, fromFolder].map((r) => JSON.parse(r.out) as Shown);
+    expect(a!.outputs.logits.shape).toEqual([2, 10]);
+    expect(b!.outputs).toEqual(a!.outputs);
+    expect(b!.adapter).toBe(a!.adapter);
+    expect([...(await readTensors(output))["logits"]!.data]).toEqual(b!.outputs.logits.data);
+  });
+
+  describe("a folder that is not sound", () => {
+    interface PlanJson {
+      version: number;
+      kernels: { wgsl: string }[];
+      entries: { dispatches: { grid: string[]; buffers: string[] }[] }[];
+    }
+    let count = 0;
+
+    /** A copy of the folder with a changed plan. */
+    function changed(change: (plan: PlanJson) => void): string {
+      const folder = installed.path(`changed-${count++}`);
+      cpSync(installed.path("compiled"), folder, { recursive: true });
+      const file = `${folder}/plan.json`;
+      const plan = JSON.parse(readFileSync(file, "utf8")) as PlanJson;
+      change(plan);
+      writeFileSync(file, JSON.stringify(plan));
+      return folder;
+    }
+
+    it("of another version is refused, and compiling again is advised", async () => {
+      const folder = changed((p) => (p.version = 0));
+      await expectRefused(
+        ["run", folder, "--input", one],
+        "plan-version",
+        "version 0",
+        "compile the model again",
+      );
+    });
+
+    it("may not name files outside of it", async () => {
+      for (const wgsl of [
+        "../secret.wgsl",
+        "kernels/../../secret.wgsl",
+        "/etc/passwd",
+        "kernels/none.wgsl",
+      ]) {
+        const folder = changed((p) => (p.kernels[0]!.wgsl = wgsl));
+        writeFileSync(installed.path("secret.wgsl"), "@compute @workgroup_size(1) fn main() {}");
+        await expectRefused(["run", folder, "--input", one], "plan-content", "no shader");
+      }
+    });
+
+    it("with constants that are cut off is refused", async () => {
+      const folder = changed(() => undefined);
+      truncateSync(`${folder}/constants.bin`, 1000);
+      await expectRefused(["run", folder, "--input", one], "plan-content", "cut off");
+    });
+
+    it("with values, grids or JSON that make no sense is refused", async () => {
+      const values = changed((p) => (p.entries[0]!.dispatches[0]!.buffers[0] = "%none"));
+      await expectRefused(["run", values, "--input", one], "plan-content");
+      const grid = changed((p) => (p.entries[0]!.dispatches[0]!.grid[0] = "((((("));
+      await expectRefused(["run", grid, "--input", one], "plan-content");
+      const text = changed(() => undefined);
+      writeFileSync(`${text}/plan.json`, "{");
+      await expectRefused(["run", text, "--input", one], "plan-syntax");
+      const empty = installed.path("empty");
+      mkdirSync(empty, { recursive: true });
+      await expectRefused(["run", empty, "--input", one], "file-read");
+    });
+  });
+
+  it("refuses missing weights and inputs before it runs anything", async () => {
+    await expectRefused(["run", digits, "--input", one], "missing-weights", "--weights");
+    await expectRefused(["run", digits, "--weights", "seed:0"], "input-missing", "images");
+    await expectRefused(["run", digits, "--weights", "none.safetensors", "--input", one], "file-missing");
+    await expectRefused(
+      ["run", digits, "--weights", images, "--input", one],
+      "weights-missing",
+      "stem.conv.weight",
+    );
+    const wrong = installed.path("wrong.safetensors");
+    writeFileSync(wrong, writeSafetensors({ images: tensor("f32", [1, 1, 9, 9], new Float32Array(81)) }));
+    await expectRefused(["run", digits, "--weights", "seed:0", "--input", wrong], "input-shape", "9");
+    await expectRefused(["run", digits, "--weights", "seed:0", "--dim", "B=many"], "dim-spec");
+    await expectRefused(
+      ["run", digits, "--weights", "seed:0", "--device", "nonesuch"],
+      "no-device",
+      "nonesuch",
+    );
+  });
+
+  it("measures", async () => {
+    const { code, out } = await run(
+      "bench",
+      digits,
+      "--config",
+      "tiny",
+      "--dim",
+      "B=1",
+      "--runs",
+      "2",
+      "--json",
+    );
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toHaveProperty("adapter");
+  });
+});
+
+describe("verify", () => {
+  const args = ["verify", digits, "--config", "tiny", "--dim", "B=2"];
+
+  it("finds nothing wrong, pass by pass", async () => {
+    const { code, out } = await run(...args, "--passes", "--json");
+    const json = JSON.parse(out) as { ok: boolean; outputs: unknown[]; passes: { ok: boolean }[] };
+    expect(json.ok).toBe(true);
+    expect(json.outputs).toHaveLength(1);
+    expect(json.passes.length).toBeGreaterThan(3);
+    expect(code).toBe(0);
+  });
+
+  it("holds the outputs against a file, and says where they differ", async () => {
+    const few = (path: string, name: string) =>
+      readTensors(path).then((t) => ({ [name]: rowsOf(t[name]!, 0, 4) }));
+    const input = installed.path("four.safetensors");
+    writeFileSync(input, writeSafetensors(await few(images, "images")));
+    const right = installed.path("right.safetensors");
+    const expected = await few("test/fixtures/digits/digits_poolformer_expected.safetensors", "logits");
+    writeFileSync(right, writeSafetensors(expected));
+    const whole = ["verify", digits, "--weights", weights, "--input", input, "--expected"];
+    expect((await run(...whole, right)).code).toBe(0);
+    const { logits } = expected;
+    logits!.data[17] = logits!.data[17]! + 0.01;
+    const tampered = installed.path("tampered.safetensors");
+    writeFileSync(tampered, writeSafetensors({ logits: logits! }));
+    const { code, out } = await run(...whole, tampered);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^BAD +logits .*1\.00e-2/m);
+    expect(out).toMatch(/^ok +logits /m);
+  });
+
+  it("names a pass that is wrong", async () => {
+    const { code, out } = await installed.run(args, { PLANTED: "swap" });
+    expect(code).toBe(1);
+    expect(out).toContain("the first wrong step is pass planted");
+  });
+});
+
+describe("our own mistakes", () => {
+  it("exit with 2 and leave a report", async () => {
+    const { code, out, err } = await installed.run(["ir", digits, "--config", "tiny"], {
+      PLANTED: "throw",
+      TMPDIR: installed.folder,
+    });
+    expect(code).toBe(2);
+    expect(out).toBe("");
+    expect(err).toContain("not your fault");
+    const file = /a report is in (\S+)/.exec(err)?.[1];
+    expect(file).toBeDefined();
+    const report = readFileSync(file!, "utf8");
+    expect(report).toContain("pass planted: planted failure");
+    expect(report).toContain("--- graph");
+    expect(report).toContain(`arguments: ir ${digits}`);
+  });
+});

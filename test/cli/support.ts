@@ -1,0 +1,65 @@
+// The command line as it is shipped: compiled to JavaScript once into a folder of its own, with a pipeline that can be made to fail, and
+// run as child processes.
+
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export const root = resolve(import.meta.dirname, "../..");
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A mistake of ours, put at the end of the pipeline where PLANTED asks for it: a pass that throws, or one that swaps differences. */
+const planted = `
+if (process.env.PLANTED) pipeline.splice(-1, 0, {
+  name: "planted", doc: "", level: 1, numerics: "exact", needs: [], gives: [],
+  run(graph) {
+    if (process.env.PLANTED === "throw") throw new TypeError("planted failure");
+    const swap = (n) => n.op.name === "sub" ? { ...n, inputs: [n.inputs[1], n.inputs[0]] } : n;
+    return { graph: { ...graph, nodes: graph.nodes.map(swap) }, events: [], refusals: [] };
+  },
+});
+`;
+
+export class Installed {
+  readonly folder = mkdtempSync(join(tmpdir(), "tokenloom-cli-"));
+
+  /** Compiles `src`; types are checked elsewhere. */
+  async build(): Promise<void> {
+    const dist = join(this.folder, "dist");
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const ran = await execute([tsc, "-p", join(root, "tsconfig.build.json"), "--outDir", dist], {});
+    if (!existsSync(join(dist, "cli.js"))) throw new Error(`the command line was not built: ${ran.out}`);
+    for (const name of ["node_modules", "std", "package.json"])
+      symlinkSync(join(root, name), join(this.folder, name));
+    const pipeline = join(dist, "passes/pipeline.js");
+    writeFileSync(pipeline, readFileSync(pipeline, "utf8") + planted);
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    return execute([this.path("dist/cli.js"), ...args], env);
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function execute(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ran> {
+  return new Promise((done) => {
+    const options = { cwd: root, env: { ...process.env, NO_COLOR: "1", ...env }, maxBuffer: 2 ** 28 };
+    execFile(process.execPath, [...args], options, (failure, out, err) => {
+      const code = failure ? (typeof failure.code === "number" ? failure.code : -1) : 0;
+      done({ code, out, err });
+    });
+  });
+}
