@@ -325,23 +325,29 @@ function subgroupTile(
     }
   });
 
-  const finishRow = (row: Expr, j: number, sum: Expr): void => {
-    const inside = binary("and", lt(row, tile.rowCount), lt(items[j]!, tile.columnItems));
-    e.when(inside, () => epilogue(code, region, roles, tile, row, items[j]!, sum));
-  };
   if (s.stagedEpilogue) {
     const staged = e.sharedArray("staged", kernelType("f32", lanesWide), s.rows * s.vectors * width);
     const slot = (r: Expr, j: number) => add(mul(add(mul(r, u32(s.vectors)), u32(j)), u32(width)), lane);
     accumulators.forEach((row, r) => row.forEach((sum, j) => e.store(staged, slot(u32(r), j), sum)));
-    e.loop("r", u32(0), u32(s.rows), u32(1), (r) => {
-      for (let j = 0; j < items.length; j++) {
-        const sum = e.bind("sum", load(staged, slot(r, j), kernelType("f32", lanesWide)));
-        finishRow(e.bind("row", add(firstRow, r)), j, sum);
-      }
+    // The bound is not a constant, or drivers unroll the loop and compile the epilogue once for each row after all.
+    const here = e.bind("rows_here", min(u32(s.rows), sub(tile.rowCount, firstRow)));
+    e.loop("r", u32(0), here, u32(1), (r) => {
+      const row = e.bind("row", add(firstRow, r));
+      items.forEach((item, j) =>
+        e.when(lt(item, tile.columnItems), () => {
+          const sum = e.bind("sum", load(staged, slot(r, j), kernelType("f32", lanesWide)));
+          epilogue(code, region, roles, tile, row, item, sum);
+        }),
+      );
     });
   } else
     accumulators.forEach((row, r) =>
-      row.forEach((sum, j) => finishRow(e.bind("row", add(firstRow, u32(r))), j, e.bind("sum", sum))),
+      row.forEach((sum, j) => {
+        const at = e.bind("row", add(firstRow, u32(r)));
+        e.when(binary("and", lt(at, tile.rowCount), lt(items[j]!, tile.columnItems)), () =>
+          epilogue(code, region, roles, tile, at, items[j]!, e.bind("sum", sum)),
+        );
+      }),
     );
 }
 

@@ -18,7 +18,7 @@ export interface ContractionSchedule {
   readonly step: 1 | 4;
   /** Invocations in x (columns) and y (rows) of a register schedule. */
   readonly threads: readonly [number, number];
-  /** Results go through workgroup memory so that a long epilogue is written once, in a loop over the rows. */
+  /** Results go through workgroup memory, so that the epilogue is written once, in a loop over the rows: small shaders compile fast. */
   readonly stagedEpilogue: boolean;
 }
 
@@ -41,7 +41,7 @@ export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
     // Each step costs one read for a row of lanes and one for each of its columns, and reads are what costs: more rows, fewer reads.
     const rows = few ? Math.min(8, width) : 16;
     const vectors = 1;
-    return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: f.epilogueOps > 0 };
+    return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: true };
   }
   return {
     kind: "register",
