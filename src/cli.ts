@@ -8,7 +8,7 @@ import { Command, CommanderError } from "commander";
 import { benchCommand } from "./cli/bench.ts";
 import { checkCommands } from "./cli/check.ts";
 import { show } from "./cli/common.ts";
-import { compileCommand } from "./cli/compile.ts";
+import { compileCommand, exportCommand } from "./cli/compile.ts";
 import { machineCommands } from "./cli/machine.ts";
 import { runCommand } from "./cli/run.ts";
 import { verifyCommand } from "./cli/verify.ts";
@@ -25,6 +25,7 @@ const program = new Command("tokenloom")
 
 checkCommands(program);
 compileCommand(program);
+exportCommand(program);
 runCommand(program);
 verifyCommand(program);
 benchCommand(program);

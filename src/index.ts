@@ -16,6 +16,7 @@ import type { Kernel } from "./ir/kernel.ts";
 import type { Plan } from "./ir/plan.ts";
 import type { Tensor } from "./ir/tensor.ts";
 import { baseline, type Target } from "./ir/target.ts";
+import { exportOnnx } from "./onnx/export.ts";
 import { allOps, lookupOp } from "./ops/index.ts";
 import { parse as parseFile } from "./parser/parse.ts";
 import { checkSelection, runPasses, type PassSelection, type Step } from "./passes/run.ts";
@@ -176,6 +177,15 @@ function settingsOf(
   if (options.config !== undefined) settings["config"] = options.config;
   for (const entry of front?.settings ?? []) for (const s of entry.settings) settings[s.name] = s.value;
   return settings;
+}
+
+/** The graph as the model says it (before any pass), with its weights, as an ONNX file of opset 17. */
+export function toOnnx(
+  graph: Graph,
+  weights: (key: string) => Tensor,
+  options: { readonly dims?: Readonly<Record<string, number>> } = {},
+): Uint8Array {
+  return exportOnnx(graph, weights, { ...options, lookup: lookupOp });
 }
 
 /** Runs the prepare program: the constants of the plan as bytes, in the order the kernels read them. */

@@ -1,13 +1,14 @@
 // `compile`: a model and its weights to a folder that runs without the compiler.
 
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { packWeights, settleGuards } from "../index.ts";
+import { packWeights, settleGuards, toOnnx } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import { compileFile, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
+import { compileFile, frontOf, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
 import { writeFolder } from "./folder.ts";
 import { modelOptions } from "./options.ts";
+import { dimsOf } from "./run.ts";
 import { weightsFor } from "./weights.ts";
 
 interface CompileFlags extends ModelFlags {
@@ -26,6 +27,35 @@ export function compileCommand(program: Command): void {
     .option("--device <name>", "the adapter to compile for")
     .option("--force", "write into a folder that exists")
     .action(compileTo);
+}
+
+interface ExportFlags extends ModelFlags {
+  readonly weights?: readonly string[];
+  readonly output?: string;
+  readonly dim?: readonly string[];
+}
+
+export function exportCommand(program: Command): void {
+  modelOptions(
+    program
+      .command("export <file>")
+      .description("write an ONNX file: for other viewers, and to compare with other runtimes"),
+  )
+    .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
+    .option("--dim <name=value...>", "sizes to fix; others stay open")
+    .option("-o, --output <file>", "where to (default: the model's name with .onnx)")
+    .action(exportTo);
+}
+
+async function exportTo(file: string, flags: ExportFlags): Promise<void> {
+  const front = frontOf(file, flags);
+  if (!front.module) throw new InputError(front.diagnostics);
+  const graph = front.module.graphs[0]!;
+  const weights = await weightsFor(front.module, front.models, flags.weights ?? ["seed:0"]);
+  const bytes = toOnnx(graph, weights, { dims: dimsOf(flags) });
+  const output = flags.output ?? `${graph.name}.onnx`;
+  writeFileSync(output, bytes);
+  print(`${output}: ${graph.nodes.length} nodes, ${mebibytes(bytes.byteLength)}`);
 }
 
 async function compileTo(file: string, flags: CompileFlags): Promise<void> {
