@@ -8,7 +8,7 @@ import { Command, CommanderError } from "commander";
 import { benchCommand } from "./cli/bench.ts";
 import { checkCommands } from "./cli/check.ts";
 import { show } from "./cli/common.ts";
-import { compileCommand, exportCommand } from "./cli/compile.ts";
+import { writeCommands } from "./cli/compile.ts";
 import { machineCommands } from "./cli/machine.ts";
 import { runCommand } from "./cli/run.ts";
 import { verifyCommand } from "./cli/verify.ts";
@@ -24,8 +24,7 @@ const program = new Command("tokenloom")
   .exitOverride();
 
 checkCommands(program);
-compileCommand(program);
-exportCommand(program);
+writeCommands(program);
 runCommand(program);
 verifyCommand(program);
 benchCommand(program);

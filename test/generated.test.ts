@@ -6,7 +6,7 @@ import { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import { benchCommand } from "../src/cli/bench.ts";
 import { checkCommands } from "../src/cli/check.ts";
-import { compileCommand } from "../src/cli/compile.ts";
+import { writeCommands } from "../src/cli/compile.ts";
 import { machineCommands } from "../src/cli/machine.ts";
 import { runCommand } from "../src/cli/run.ts";
 import { verifyCommand } from "../src/cli/verify.ts";
@@ -161,7 +161,7 @@ function problemOf(program: Command, line: string): string | undefined {
 
 function commandLine(): Command {
   const program = new Command("tokenloom");
-  for (const add of [checkCommands, compileCommand, runCommand, verifyCommand, benchCommand, machineCommands])
+  for (const add of [checkCommands, writeCommands, runCommand, verifyCommand, benchCommand, machineCommands])
     add(program);
   return program;
 }

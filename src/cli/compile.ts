@@ -1,4 +1,4 @@
-// `compile`: a model and its weights to a folder that runs without the compiler.
+// `compile` and `export`: a model and its weights to a folder that runs without the compiler, or to an ONNX file.
 
 import { existsSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
@@ -19,7 +19,8 @@ interface CompileFlags extends ModelFlags {
   readonly force?: boolean;
 }
 
-export function compileCommand(program: Command): void {
+export function writeCommands(program: Command): void {
+  exportCommand(program);
   modelOptions(program.command("compile <file>").description("write a folder that runs without the compiler"))
     .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
     .option("-o, --output <folder>", "where to (default: the model's name)")
@@ -35,7 +36,7 @@ interface ExportFlags extends ModelFlags {
   readonly dim?: readonly string[];
 }
 
-export function exportCommand(program: Command): void {
+function exportCommand(program: Command): void {
   modelOptions(
     program
       .command("export <file>")
