@@ -14,6 +14,7 @@ import { runCommand } from "./cli/run.ts";
 import { verifyCommand } from "./cli/verify.ts";
 import { InputError, version } from "./index.ts";
 import { Bug } from "./support/bug.ts";
+import { error } from "./support/diagnostic.ts";
 
 const program = new Command("tokenloom")
   .description(
@@ -37,6 +38,9 @@ try {
   else if (e instanceof InputError) {
     show(e.diagnostics);
     process.exitCode = 1;
+  } else if (isFileProblem(e)) {
+    show([error("file-write", `${e.path ?? "a file"} cannot be written: ${e.message}`)]);
+    process.exitCode = 1;
   } else {
     process.exitCode = 2;
     process.stderr.write(`tokenloom failed, and it is not your fault: ${(e as Error).message}\n`);
@@ -48,6 +52,15 @@ try {
       process.stderr.write(reportText(e));
     }
   }
+}
+
+/** The user named a place that cannot be written: not our fault. */
+function isFileProblem(e: unknown): e is NodeJS.ErrnoException {
+  const code = e instanceof Error ? (e as NodeJS.ErrnoException).code : undefined;
+  return (
+    code !== undefined &&
+    ["EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOSPC", "ENOTDIR", "EPERM", "EROFS"].includes(code)
+  );
 }
 
 function reportText(e: unknown): string {

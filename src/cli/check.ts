@@ -1,6 +1,6 @@
 // `check`, `fmt`, `weights`, `ir`: what can be said of a file without running it.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { format, lookupOp, parse, printGraph, printKernel, type Step } from "../index.ts";
@@ -143,7 +143,7 @@ function ir(file: string, flags: IrFlags): void {
   const target = targetNamed(flags.target);
   const locations = { locations: flags.locations };
   if (/\.ir$/.test(file)) {
-    const read = parseGraphs(readFileSync(file, "utf8"), file, lookupOp);
+    const read = parseGraphs(readModel(file, 32 * 2 ** 20).text, file, lookupOp);
     if (!read.module) throw new InputError(read.diagnostics);
     const compiled = compileModule(read.module, { target });
     compiled.optimized.graphs.forEach((g) => print(printGraph(g, locations)));

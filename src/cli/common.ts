@@ -24,11 +24,11 @@ export const packageRoot = resolvePath(dirname(fileURLToPath(import.meta.url)), 
 /** A model file larger than this is none. */
 const MAX_BYTES = 4 * 2 ** 20;
 
-export function readModel(path: string): SourceText {
+export function readModel(path: string, most = MAX_BYTES): SourceText {
   try {
     const info = statSync(path);
     if (!info.isFile()) throw new Error("it is no file");
-    if (info.size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
+    if (info.size > most) throw new Error(`it has more than ${most} bytes`);
     return { name: path, text: readFileSync(path, "utf8") };
   } catch (e) {
     const reason =

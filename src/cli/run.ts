@@ -49,19 +49,21 @@ export function runCommand(program: Command): void {
     .action(run);
 }
 
-/** What a run needs, from a file or from a folder. */
-export interface Ready {
+/** What a run needs, from a file or from a folder. Inputs and weights are checked before anything goes to the device. */
+interface Ready {
   readonly plan: Plan;
+  readonly inputs: Readonly<Record<string, Tensor>>;
   readonly session: Session;
   readonly device: OpenedDevice;
 }
 
-export async function prepare(file: string, flags: RunFlags): Promise<Ready> {
+async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
+  const options = { recreate: () => device.reopen() };
   if (existsSync(file) && statSync(file).isDirectory()) {
     const { plan, constants } = readFolder(file);
-    const session = await createSession(device.device, plan, constants, { recreate: () => device.reopen() });
-    return { plan, session, device };
+    const inputs = await inputsFor(plan, flags);
+    return { plan, inputs, device, session: await createSession(device.device, plan, constants, options) };
   }
   const unsettled = compileFile(file, flags, device.target);
   if (!flags.weights?.length)
@@ -70,15 +72,14 @@ export async function prepare(file: string, flags: RunFlags): Promise<Ready> {
         help: "--weights FILE.safetensors for trained ones, --weights seed:0 for numbers made from their names",
       }),
     ]);
+  const inputs = await inputsFor(unsettled.plan, flags);
   const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights);
   const { compiled } = settleGuards(unsettled, weights);
-  const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), {
-    recreate: () => device.reopen(),
-  });
-  return { plan: compiled.plan, session, device };
+  const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
+  return { plan: compiled.plan, inputs, session, device };
 }
 
-export async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
+async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
   return need(await loadInputs(flags.input ?? [], plan.entries[0]!.inputs, dimsOf(flags)));
 }
 
@@ -96,8 +97,7 @@ export function dimsOf(flags: RunFlags): Record<string, number> {
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const { plan, session, device } = await prepare(file, flags);
-  const inputs = await inputsFor(plan, flags);
+  const { inputs, session, device } = await prepare(file, flags);
   const start = performance.now();
   const outputs = await inBatches(session, inputs, flags);
   const took = performance.now() - start;
