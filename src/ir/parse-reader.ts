@@ -32,9 +32,7 @@ export class Reader {
   // Errors.
 
   report(code: string, message: string, from: number, to: number, init: DiagnosticInit = {}): void {
-    // What is missing at the end of the text has no character of its own.
-    const start = Math.min(from, this.text.length);
-    const span = { file: this.file, start, end: Math.max(start, Math.min(to, this.text.length)) };
+    const span = { file: this.file, start: from, end: Math.max(from, to) };
     this.diagnostics.push(error(code, message, { span, ...init }));
     if (this.diagnostics.length < maxErrors) return;
     this.diagnostics.push(

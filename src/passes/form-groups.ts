@@ -420,10 +420,7 @@ class Grouper {
       attrs: { kind: group.kind, name: groupName(members, group.kind) },
       results: leaving,
       spans: unionSpans(...members.map((n) => n.spans)),
-      scope: commonScope(
-        members.map((n) => n.scope),
-        new Set(this.#graph.scopes.map((s) => s.path)),
-      ),
+      scope: commonScope(members.map((n) => n.scope)),
       annotations: members.flatMap((n) => n.annotations),
       body: region,
     };
@@ -485,8 +482,7 @@ function groupName(members: readonly Node[], kind: Kind): string {
   return chosen.length > 4 ? `${chosen.slice(0, 3).join("_")}_and_${chosen.length - 3}` : chosen.join("_");
 }
 
-/** The innermost scope that all of them are in. Not every prefix of a path is one: `stages.0` may be without `stages`. */
-function commonScope(scopes: readonly string[], known: ReadonlySet<string>): string {
+function commonScope(scopes: readonly string[]): string {
   const parts = scopes.map((s) => s.split("."));
   const first = parts[0] ?? [];
   let length = first.length;
@@ -495,6 +491,5 @@ function commonScope(scopes: readonly string[], known: ReadonlySet<string>): str
     while (i < length && p[i] === first[i]) i++;
     length = i;
   }
-  while (length > 0 && !known.has(first.slice(0, length).join("."))) length--;
   return first.slice(0, length).join(".");
 }
