@@ -91,6 +91,11 @@ function convertAttribute(
   if (spec.kind === "axis" || spec.kind === "axes")
     return convertAxes(ctx, op, name, spec.kind, given, types);
   const converted = plainAttribute(spec, v);
+  if (spec.kind === "float" && typeof converted === "number" && !Number.isFinite(Math.fround(converted))) {
+    const message = `${name} of ${op.name} is larger than an f32 can be`;
+    fail(ctx, "number-too-large", message, { span: given.span, label: `this is ${describe(v)}` });
+    return undefined;
+  }
   if (converted !== undefined) return converted;
   const choices = spec.choices ? `one of ${spec.choices.join(" | ")}` : attributeKinds[spec.kind];
   fail(ctx, "parameter-type", `${name} of ${op.name} is ${choices}, and does not take ${kindOf(v)}`, {

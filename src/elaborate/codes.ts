@@ -63,7 +63,8 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
     "A tensor is needed. Blocks must be called, results of several must be picked, and parameters are given by name.",
   "not-a-value": "A function such as `len` can be called, and not passed on.",
   "not-callable": "The name stands for something that is neither a block nor an op.",
-  "number-too-large": "A number is beyond what is exact: ints up to 2^53, floats up to about 1.8e308.",
+  "number-too-large":
+    "A number is beyond what is exact: ints up to 2^53, floats up to about 1.8e308, and where they meet tensors up to 3.4e38, which is what an f32 holds.",
   "operand-type": "An operator does not take these operands.",
   "parameter-type": "A parameter was given a value that its type does not have.",
   "positional-parameter": "Tensors go by place, parameters by name: `linear(x, out = 8)`.",

@@ -100,6 +100,10 @@ export function numberAsTensor(ctx: Context, v: Value, dtype: DType, span: Span)
     fail(ctx, "operand-type", `${describe(v)} is not a value of ${dtype}`, { span });
     return undefined;
   }
+  if (!Number.isFinite(Math.fround(value))) {
+    fail(ctx, "number-too-large", `${describe(v)} is larger than an ${dtype} can be`, { span });
+    return undefined;
+  }
   return scalar(ctx, value, dtype, span);
 }
 

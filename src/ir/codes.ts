@@ -39,12 +39,15 @@ export const irCodes: Readonly<Record<string, string>> = {
   "ir-unknown-dim":
     "A dimension is used that the graph does not declare. Add it to the line `dims` at the start of the graph.",
   "ir-unknown-op": "There is no op of this name. The help suggests the nearest one; docs/ops.md lists all.",
+  "ir-unknown-scope": "A node says that it is `in` a scope that no `scope` line of the graph declares.",
   "ir-unknown-source":
     "A location names a source file by a number that no `source` line at the top of the text declares.",
   "ir-unknown-value":
     "A value is used that is defined nowhere before. Nodes stand in the order in which they are computed.",
   "ir-wrong-attribute": "An attribute has a value of another kind than the op takes.",
   "ir-wrong-inputs": "The op takes another number of inputs.",
+  "ir-wrong-order":
+    "The order of a type, `f32[B, 8, H, W]{0, 2, 3, 1}`, does not name each of its axes once. It says how the axes lie in memory, the last one densest.",
   "ir-wrong-results": "The node gives names to more or fewer results than the op has.",
   "kernel-redefined":
     "A name of a kernel text is defined twice where both can be seen. Give one of them another name.",

@@ -55,6 +55,7 @@ export class GraphReader implements Draft {
   readonly #ids = new Set<ValueId>();
   readonly #prepared = new Set<ValueId>();
   readonly #later: (Place & { readonly id: ValueId })[] = [];
+  readonly #scopesRead: (Place & { readonly path: string })[] = [];
   /** What can be read here; in a body, its parameters and nodes alone. */
   #types = new Map<ValueId, Known>();
   #nodeCount = 0;
@@ -102,6 +103,14 @@ export class GraphReader implements Draft {
   checkReads(): void {
     for (const { id, start, end } of this.#later)
       if (!this.#types.has(id)) this.#unknownValue(id, start, end);
+    const scopes = new Set(this.scopes.map((s) => s.path));
+    for (const { path, start, end } of this.#scopesRead) {
+      if (path === "" || scopes.has(path)) continue;
+      const near = nearest(path, scopes);
+      this.#r.report("ir-unknown-scope", `scope ${path} is not declared`, start, end, {
+        help: near ? `did you mean ${near}?` : `add the line \`scope ${path} = ...\``,
+      });
+    }
   }
 
   #unknownValue(id: ValueId, start: number, end: number): void {
@@ -152,7 +161,7 @@ export class GraphReader implements Draft {
     const inputs = this.#inputs();
     const written = r.next() === "{" ? readAttrs(r, op, this.onDim) : [];
     const types = this.#writtenTypes();
-    const scope = r.tryKeyword("in") ? r.name("the path of a scope") : "";
+    const scope = r.tryKeyword("in") ? this.#scope() : "";
     const annotations = readAnnotations(r, this.onDim);
     const spans: readonly Location[] = readLocations(r, this.#sources);
     const body = r.tryKeyword("body") ? this.#body(depth) : undefined;
@@ -369,6 +378,13 @@ export class GraphReader implements Draft {
     } finally {
       this.#types = outside;
     }
+  }
+
+  #scope(): string {
+    const start = this.#r.peek();
+    const path = this.#r.name("the path of a scope");
+    this.#scopesRead.push({ path, start, end: this.#r.lastEnd });
+    return path;
   }
 
   #bodyNode(nodes: Node[], depth: number): void {

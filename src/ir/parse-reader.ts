@@ -32,7 +32,9 @@ export class Reader {
   // Errors.
 
   report(code: string, message: string, from: number, to: number, init: DiagnosticInit = {}): void {
-    const span = { file: this.file, start: from, end: Math.max(from, to) };
+    // What is missing at the end of the text has no character of its own.
+    const start = Math.min(from, this.text.length);
+    const span = { file: this.file, start, end: Math.max(start, Math.min(to, this.text.length)) };
     this.diagnostics.push(error(code, message, { span, ...init }));
     if (this.diagnostics.length < maxErrors) return;
     this.diagnostics.push(

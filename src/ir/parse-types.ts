@@ -44,7 +44,12 @@ export function readType(r: Reader, onDim: (d: Dim, start: number) => void): Typ
   }
   r.mark("]");
   if (r.text[r.at] !== "{") return { type: { dtype, shape, axes }, start, end: r.lastEnd };
+  const orderAt = r.at;
   const order = readList(r, "{", "}", () => r.count("the number of an axis"));
+  if (order.length !== shape.length || shape.some((_, axis) => !order.includes(axis)))
+    r.report("ir-wrong-order", "an order names each axis once", orderAt, r.lastEnd, {
+      help: `there are ${shape.length} axes, counted from 0`,
+    });
   return { type: { dtype, shape, axes, order }, start, end: r.lastEnd };
 }
 

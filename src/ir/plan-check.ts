@@ -93,15 +93,11 @@ function checkEntry(
     const grid = d["grid"];
     if (
       !Array.isArray(buffers) ||
-      buffers.length !== (kernel["buffers"] as unknown[]).length ||
+      buffers.length !== lengthOf(kernel["buffers"]) ||
       !buffers.every((b) => known.has(b))
     )
       say(at, "binds values that are not there");
-    if (
-      !Array.isArray(params) ||
-      params.length !== (kernel["params"] as unknown[]).length ||
-      !params.every(isSize)
-    )
+    if (!Array.isArray(params) || params.length !== lengthOf(kernel["params"]) || !params.every(isSize))
       say(at, "passes sizes that cannot be read");
     if (!Array.isArray(grid) || grid.length !== 3 || !grid.every(isSize))
       say(at, "has a grid that cannot be read");
@@ -110,6 +106,11 @@ function checkEntry(
 
 function isObject(x: unknown): x is Fields {
   return typeof x === "object" && x !== null && !Array.isArray(x);
+}
+
+/** The list may not be there: that its owner lacks it has been said. */
+function lengthOf(x: unknown): number | undefined {
+  return Array.isArray(x) ? x.length : undefined;
 }
 
 function isCount(x: unknown): boolean {

@@ -31,7 +31,9 @@ const foldLiterals: Rule = {
     // Padding puts another number around it.
     if (moves && "value" in root.attrs) return null;
     const value = moves ? values[0]! : compute(root, values as readonly number[], c);
-    if (!Number.isFinite(value)) return c.refuse(`the result is ${value}, which kernels have no literal for`);
+    // Beyond f32 is infinite for a kernel.
+    if (!Number.isFinite(Math.fround(value)))
+      return c.refuse(`the result is ${value}, which kernels have no literal for`);
     for (const x of root.inputs) {
       const producer = c.producer(x);
       if (producer) c.matched(producer);

@@ -420,7 +420,10 @@ class Grouper {
       attrs: { kind: group.kind, name: groupName(members, group.kind) },
       results: leaving,
       spans: unionSpans(...members.map((n) => n.spans)),
-      scope: commonScope(members.map((n) => n.scope)),
+      scope: commonScope(
+        members.map((n) => n.scope),
+        new Set(this.#graph.scopes.map((s) => s.path)),
+      ),
       annotations: members.flatMap((n) => n.annotations),
       body: region,
     };
@@ -482,7 +485,8 @@ function groupName(members: readonly Node[], kind: Kind): string {
   return chosen.length > 4 ? `${chosen.slice(0, 3).join("_")}_and_${chosen.length - 3}` : chosen.join("_");
 }
 
-function commonScope(scopes: readonly string[]): string {
+/** The innermost scope that all of them are in. Not every prefix of a path is one: `stages.0` may be without `stages`. */
+function commonScope(scopes: readonly string[], known: ReadonlySet<string>): string {
   const parts = scopes.map((s) => s.split("."));
   const first = parts[0] ?? [];
   let length = first.length;
@@ -491,5 +495,6 @@ function commonScope(scopes: readonly string[]): string {
     while (i < length && p[i] === first[i]) i++;
     length = i;
   }
+  while (length > 0 && !known.has(first.slice(0, length).join("."))) length--;
   return first.slice(0, length).join(".");
 }
