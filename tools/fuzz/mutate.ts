@@ -226,7 +226,8 @@ export function mutateJson(text: string, r: Random): string {
         else holder[r.pick(["id", "shape", "kernel", "constructor"])] = structuredClone(holder[key]);
         break;
       default:
-        holder[key] = r.pick(odd);
+        // A copy: the next change may be to it.
+        holder[key] = structuredClone(r.pick(odd));
     }
   }
   return JSON.stringify(root);
