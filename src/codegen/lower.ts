@@ -51,7 +51,7 @@ export interface Lowered {
 const ALIGNMENT = 256;
 
 export function lowerModule(module: Module, options: LowerOptions): Lowered {
-  const kernels = new KernelTable(options.target);
+  const kernels = new KernelTable();
   const constants = new ConstantTable(module.graphs.length > 1);
   const entries = module.graphs.map((g) => lowerGraph(g, kernels, constants, options.target));
   const plan: Plan = {
@@ -76,12 +76,6 @@ class KernelTable {
   readonly planned: PlanKernel[] = [];
   readonly #byText = new Map<string, number>();
   readonly #names = new Map<string, number>();
-  readonly #target: Target;
-
-  constructor(target: Target) {
-    this.#target = target;
-  }
-
   /** `arena` says which buffers are slices of the arena. */
   add(made: Kernel, name: string, node: Node, arena: readonly boolean[]): number {
     const text = `${printKernel({ ...made, name: "k", notes: [], locations: [] })} ${arena.join()}`;
@@ -243,10 +237,7 @@ function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable
     dispatches.push({
       kernel,
       buffers: bound.map(place),
-      // A live size is passed as the place of its value in the extents buffer.
-      params: made.params.map((d, i) =>
-        made.kernel.params[i]!.live ? String(slots.get(showDim(d))!) : showDim(d),
-      ),
+      params: made.params.map(showDim),
       grid: made.grid.map((d) => showDim(substituteDim(d, bounds))) as unknown as PlanDispatch["grid"],
       locations: node.spans,
       nodes: node.results.map((r) => r.id),

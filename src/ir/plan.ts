@@ -58,7 +58,7 @@ export interface PlanKernel {
     readonly name: string;
     readonly offset: number;
     readonly scalar: "u32" | "f32";
-    /** Read from the extents buffer: `offset` is its index there, and the dispatch passes nothing. */
+    /** A bounded symbol: the dispatch passes its name, and the word at `offset` gets the place of its value in the extents. */
     readonly live: boolean;
   }[];
   readonly buffers: readonly PlanBinding[];
@@ -100,7 +100,7 @@ export interface PlanDispatch {
   readonly kernel: number;
   /** Value ids, one per buffer of the kernel. */
   readonly buffers: readonly string[];
-  /** Dimension text, one per parameter of the kernel. */
+  /** Dimension text, one per parameter of the kernel; the bare name of the symbol for a live one. */
   readonly params: readonly string[];
   /** Workgroups in x, y, z, as dimension text. */
   readonly grid: readonly [string, string, string];
