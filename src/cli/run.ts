@@ -34,7 +34,6 @@ export interface RunFlags extends ModelFlags {
   readonly top?: string;
   readonly labels?: string;
   readonly batch?: string;
-  readonly demo?: boolean;
 }
 
 export function runCommand(program: Command): void {

@@ -2,7 +2,7 @@
 // matching strides uses the counter itself, and only where one axis is needed alone is the counter divided.
 // So the same code walks [B, H, W] as one row index when it can, and as three when a window needs them.
 
-import { dim, mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
 import { div, mod, mul, add, name as nameExpr, U32 } from "../ir/expr.ts";
 import type { Expr } from "../ir/kernel.ts";
 import { mentions, substitute, type Emitter } from "./emitter.ts";
@@ -91,5 +91,3 @@ export class AxisSpace {
     this.#merged = this.#merged.slice(0, mark);
   }
 }
-
-export const oneDim: Dim = dim(1);

@@ -60,10 +60,7 @@ export function contractionKernel(
     chooseSchedule({
       target,
       rows: sizeOf(roles, roles.rows),
-      columns: sizeOf(roles, roles.columns),
-      reduction: productDim(roles.spec.reduce),
       rowVectors: rowVectors(region, roles),
-      epilogueOps: epilogueOps(region, roles.node),
     });
   return buildKernel(region, bounds, (code) => write(code, region, roles, schedule, target));
 }
@@ -102,18 +99,6 @@ function rowVectors(region: Region, roles: Roles): boolean {
   if (!type) return true; // computed inside the kernel: its own loads decide
   const last = orderOf(type).at(-1)!;
   return sameDim(type.shape[last]!, inner);
-}
-
-function epilogueOps(region: Region, node: Node): number {
-  const cost: Readonly<Record<string, number>> = { gelu: 12, tanh: 8, silu: 4, sigmoid: 4, exp: 4 };
-  const after = new Set(node.results.map((r) => r.id));
-  let total = 0;
-  for (const n of region.nodes)
-    if (n.inputs.some((x) => after.has(x))) {
-      for (const r of n.results) after.add(r.id);
-      total += cost[n.op.name] ?? 1;
-    }
-  return total;
 }
 
 /** Where the tile of this workgroup or invocation starts, and how its operands are read. */

@@ -433,11 +433,6 @@ export function compileToText(kernel: Kernel, options: CompileOptions): string {
   ].join("\n");
 }
 
-function insideText(index: Expr, text: string, memory: string): string {
-  const below = `${text} < ${memory}_length`;
-  return index.type.scalar === "u32" ? below : `${text} >= 0 && ${below}`;
-}
-
 function builtinText(name: Extract<Expr, { kind: "builtin" }>["name"], subgroupSize: number): string {
   switch (name) {
     case "workgroup_x":

@@ -25,12 +25,8 @@ export interface ContractionSchedule {
 export interface ContractionFacts {
   readonly target: Target;
   readonly rows: Dim;
-  readonly columns: Dim;
-  readonly reduction: Dim;
   /** The row operand can be read four at a time along the innermost reduction axis. */
   readonly rowVectors: boolean;
-  /** Operations in the epilogue, for one vector. */
-  readonly epilogueOps: number;
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {

@@ -1,7 +1,7 @@
 // Normalisations in ONNX. Opset 17 has InstanceNormalization, LayerNormalization (over trailing axes), BatchNormalization and
 // Softmax; other axes are written out. f16 is widened first, as our decompositions do.
 
-import { dim, productDim } from "../ir/dim.ts";
+import { dim } from "../ir/dim.ts";
 import {
   alongAxis,
   axis,

@@ -2,7 +2,6 @@
 // an operator of the same meaning it is used, so that a runtime finds its fast kernel; elsewhere the op is written with several.
 
 import { addDim, constantOf, type Dim } from "../ir/dim.ts";
-import { tensorType } from "../ir/types.ts";
 import {
   axes,
   axis,

@@ -22,7 +22,7 @@ import type { Pass } from "./pass.ts";
 const norms: ReadonlySet<string> = new Set(["group_norm", "layer_norm", "rms_norm"]);
 
 /** Why a norm cannot go behind a layer that reads it; undefined where it can. */
-function obstacle(c: RewriteContext, layer: Layer, norm: Node): string | undefined {
+function obstacle(layer: Layer, norm: Node): string | undefined {
   const { rank, axis } = layer;
   if (layer.padded) return "the padding is zeros, not the norm's shift: results at the border differ";
   if (!layer.pointwise) return "the kernel is larger than 1x1: a result would need the statistics of several";
@@ -48,7 +48,7 @@ const normBehindLayer: Rule = {
     const layer = layerOf(c, root);
     const norm = layer && c.producer(layer.x);
     if (!layer || !norm || !norms.has(norm.op.name) || !allF32(c, norm.inputs)) return null;
-    const reason = obstacle(c, layer, norm);
+    const reason = obstacle(layer, norm);
     if (reason !== undefined) return c.refuse(reason);
     if (!onlyLayersRead(c, norm)) return c.refuse("the norm is read elsewhere too, so it is computed anyway");
     c.matched(norm);
@@ -88,7 +88,7 @@ function onlyLayersRead(c: RewriteContext, norm: Node): boolean {
   const readers = readersOf(c, id);
   const fits = (n: Node) => {
     const layer = layerOf(c, n);
-    return layer?.x === id && !n.inputs.slice(1).includes(id) && obstacle(c, layer, norm) === undefined;
+    return layer?.x === id && !n.inputs.slice(1).includes(id) && obstacle(layer, norm) === undefined;
   };
   // An output reads it too where there are more uses than nodes.
   return readers.length === c.uses(id) && readers.every(fits);

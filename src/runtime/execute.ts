@@ -60,7 +60,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     if (r.surroundings.extents) writeExtents(r, bound);
     clock.push(performance.now());
     const dispatches = timer ? encodeTimed(encoder, bound, timer) : encodePass(encoder, bound);
-    copyOutputs(r, bound, encoder, layout, readback?.buffer, kept);
+    copyOutputs(bound, encoder, layout, readback?.buffer, kept);
     copyStates(r, bound, encoder);
     timer?.resolve(encoder);
     r.device.queue.submit([encoder.finish()]);
@@ -220,7 +220,6 @@ function keptOutputs(r: Resident, bound: Bound, outputs: readonly PlanOutput[]):
 }
 
 function copyOutputs(
-  r: Resident,
   bound: Bound,
   encoder: GPUCommandEncoder,
   layout: ReadbackLayout,
