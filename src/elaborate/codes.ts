@@ -25,6 +25,7 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
   "dtype-mismatch":
     "The element type of a tensor is not the one that the signature declares. Convert it with `cast`.",
   "duplicate-argument": "An argument is given twice, by name or by place.",
+  "duplicate-model": "The same model is asked for twice. An entry point of a plan is named once.",
   "duplicate-name": "Two things at the top of a file, or two inputs, have the same name.",
   "duplicate-output": "Two outputs have the same name. Give taps an index, or the block a label.",
   "duplicate-state": "Two states have the same name. Give the calls of the block labels of their own.",

@@ -175,6 +175,17 @@ export function nested<T>(ctx: Context, span: Span, otherwise: T, f: () => T): T
   return result;
 }
 
+/**
+ * Labels are joined with dots. A path with a namespace (`small:stem`) begins at the root of that checkpoint, whatever is around it: what
+ * the checkpoint calls its weights does not depend on where they are used.
+ */
 export function joinPath(path: string, more: string): string {
-  return path === "" ? more : more === "" ? path : `${path}.${more}`;
+  if (path === "" || more.includes(":")) return more;
+  if (more === "") return path;
+  return path.endsWith(":") ? path + more : `${path}.${more}`;
+}
+
+/** A path as part of a name that is not a weight's: those of the model have no namespaces. */
+export function withoutNamespace(path: string): string {
+  return path.replace(/:$/, "").replace(":", ".");
 }

@@ -4,7 +4,6 @@ import type { Graph, Input, Module } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type * as ast from "../parser/ast.ts";
 import type { Diagnostic } from "../support/diagnostic.ts";
-import { error } from "../support/diagnostic.ts";
 import { locationOf } from "../support/source.ts";
 import { bindParameters, runBody } from "./block-calls.ts";
 import { ruleProblem } from "./checkpoint-map.ts";
@@ -84,8 +83,10 @@ export function elaborate(files: Files, options: ElaborateOptions): Elaborated {
   // What a file with syntax errors lacks would be reported a second time, as an unknown name.
   if (!report.failed) {
     checkCheckpoints(session, file, found);
-    for (const entry of chooseEntries(report, found, options)) {
-      const chosen = elaborateEntry(session, file, entry, options, files.parse);
+    const entries = chooseEntries(report, found, options);
+    const chosenFor = checkChoices(session, file, entries, options);
+    for (const entry of entries) {
+      const chosen = elaborateEntry(session, file, entry, chosenFor(entry), files.parse);
       if (chosen.graph) graphs.push(chosen.graph);
       settings.push(chosen.settings);
     }
@@ -107,6 +108,10 @@ function chooseEntries(
 ): readonly FoundModel[] {
   const names = found.map((m) => m.name);
   const wanted = options.models ?? (options.model === undefined ? undefined : [options.model]);
+  for (const name of new Set(wanted?.filter((x, i, all) => all.indexOf(x) !== i)))
+    report.error("duplicate-model", `model ${name} is asked for twice`, {
+      help: "each entry point is named once",
+    });
   if (wanted)
     return wanted.flatMap((name) => {
       const model = found.find((m) => m.name === name);
@@ -133,16 +138,57 @@ function chooseEntries(
     });
   else
     report.error("which-model", "this file has several models, and none is the default", {
-      help: `choose one of ${names.join(", ")}, or write \`default model\` before one of them`,
+      help: `choose one of ${names.join(", ")} (or several: --model ${names.slice(0, 2).join(",")}), or write \`default model\` before one of them`,
     });
   return [];
+}
+
+type Choices = Pick<ElaborateOptions, "config" | "set">;
+
+/** What is chosen on the command line goes to the models that know it; what no model knows is reported. Gives the part of each. */
+function checkChoices(
+  session: Session,
+  root: FileScope,
+  entries: readonly FoundModel[],
+  options: Choices,
+): (entry: FoundModel) => Choices {
+  const { config, set = {} } = options;
+  const configured = entries.filter((e) => config !== undefined && configOf(root, e, config));
+  if (config !== undefined && configured.length === 0 && entries.length > 0) {
+    const all = entries.flatMap((e) => [...configsOf(e.file, e.block.name.text), ...configsOf(root, e.name)]);
+    session.report.error(
+      "unknown-config",
+      `${entries.map((e) => e.name).join(" and ")} ${entries.length > 1 ? "have" : "has"} no configuration ${config}`,
+      { help: suggestion(config, unique(all.map((c) => c.config.name.text)), "there is") },
+    );
+  }
+  const names = unique(entries.flatMap((e) => e.block.params.map((p) => p.name.text)));
+  for (const name of Object.keys(set))
+    if (entries.length > 0 && !names.includes(name))
+      session.report.error(
+        "unknown-parameter",
+        `${entries.map((e) => e.block.name.text).join(" and ")} ${entries.length > 1 ? "have" : "has"} no parameter ${name}`,
+        { help: suggestion(name, names, "its parameters are") },
+      );
+  return (entry) => ({
+    ...(config !== undefined && configured.includes(entry) && { config }),
+    set: Object.fromEntries(
+      Object.entries(set).filter(([name]) => entry.block.params.some((p) => p.name.text === name)),
+    ),
+  });
+}
+
+const unique = (names: readonly string[]): readonly string[] => [...new Set(names)];
+
+function configOf(root: FileScope, model: FoundModel, name: string): ReturnType<typeof findConfig> {
+  return findConfig(model.file, name, model.block.name.text) ?? findConfig(root, name, model.name);
 }
 
 function elaborateEntry(
   session: Session,
   root: FileScope,
   model: FoundModel,
-  options: ElaborateOptions,
+  options: Choices,
   parse: Parse,
 ): { readonly graph?: Graph; readonly settings: EntrySettings } {
   const { block, file } = model;
@@ -215,18 +261,7 @@ function configBindings(
   model: FoundModel,
   name: string,
 ): ReadonlyMap<string, Given> {
-  const own = findConfig(model.file, name, model.block.name.text) ?? findConfig(root, name, model.name);
-  if (!own) {
-    const names = [...configsOf(model.file, model.block.name.text), ...configsOf(root, model.name)];
-    session.report.error("unknown-config", `${model.name} has no configuration ${name}`, {
-      help: suggestion(
-        name,
-        names.map((c) => c.config.name.text),
-        "there is",
-      ),
-    });
-    return new Map();
-  }
+  const own = configOf(root, model, name)!;
   const value = configValue(fileContext(session, own.file), own.config, own.file);
   return value.kind === "block" ? value.bound : new Map();
 }
@@ -241,16 +276,7 @@ function setBindings(
 ): ReadonlyMap<string, Given> {
   const out = new Map<string, Given>();
   for (const [name, text] of Object.entries(set)) {
-    const param = block.params.find((p) => p.name.text === name);
-    if (!param) {
-      const names = block.params.map((p) => p.name.text);
-      session.report.add(
-        error("unknown-parameter", `${block.name.text} has no parameter ${name}`, {
-          help: suggestion(name, names, "its parameters are"),
-        }),
-      );
-      continue;
-    }
+    const param = block.params.find((p) => p.name.text === name)!;
     const isText = param.type.kind === "name" && param.type.name.text === "string" && !text.startsWith('"');
     const prefix = `const ${name} = `;
     const parsed = parse(`${prefix}${isText ? JSON.stringify(text) : text}\n`, `--set ${name}`);

@@ -14,13 +14,14 @@ export const annotationNames: Readonly<Record<string, string>> = {
 };
 
 export interface LabelPath {
+  /** To be joined to the labels around; with a namespace (`small:enc`) it stands alone. */
   readonly path: string;
   readonly shared: boolean;
 }
 
 /** undefined, once reported, where an index is no int. */
 export function labelPath(ctx: Context, label: ast.Label): LabelPath | undefined {
-  let path = "";
+  let path = label.from ? `${label.from.text}:` : "";
   for (const part of label.parts) {
     path = joinPath(path, part.name.text);
     if (!part.index) continue;

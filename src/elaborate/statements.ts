@@ -4,7 +4,17 @@
 import type * as ast from "../parser/ast.ts";
 import { sameDim } from "../ir/dim.ts";
 import { showType } from "../ir/types.ts";
-import { fail, joinPath, nested, spend, stop, type Binding, type Context, type Place } from "./context.ts";
+import {
+  fail,
+  joinPath,
+  nested,
+  spend,
+  stop,
+  withoutNamespace,
+  type Binding,
+  type Context,
+  type Place,
+} from "./context.ts";
 import { bindPattern, condition, elementsOf, evaluate, headOf, unpack } from "./evaluate.ts";
 import { addScope } from "./graph-state.ts";
 import { annotationsOf, describeLoop, labelPath } from "./labels.ts";
@@ -241,7 +251,7 @@ function declareState(ctx: Context, s: ast.State): void {
     });
     return place(poison);
   }
-  const name = joinPath(ctx.place.path, s.name.text);
+  const name = joinPath(withoutNamespace(ctx.place.path), s.name.text);
   const old = ctx.graph.states.get(name);
   if (old) {
     fail(ctx, "duplicate-state", `there is a state ${name} already`, {
@@ -294,7 +304,7 @@ function tap(ctx: Context, s: ast.Output): void {
     return;
   }
   const own = index ? `${s.name.text}.${describe(index)}` : s.name.text;
-  addOutput(ctx, joinPath(ctx.place.blockPath, own), value, s.span);
+  addOutput(ctx, joinPath(withoutNamespace(ctx.place.blockPath), own), value, s.span);
 }
 
 export function addOutput(ctx: Context, name: string, value: TensorValue, span: ast.Output["span"]): void {
@@ -310,11 +320,12 @@ export function addOutput(ctx: Context, name: string, value: TensorValue, span: 
 
 function declareWeight(ctx: Context, s: ast.Weight): void {
   const type = evaluateType(ctx, s.type);
-  const label = s.label ? labelPath(ctx, s.label) : { path: s.name.text, shared: false };
+  const label = s.label ? labelPath(ctx, s.label) : { path: "", shared: false };
   const place = (value: Value) => ctx.env.assign(s.name.text, { value, origin: "assigned", span: s.span });
   if (!type || !label || !ctx.graph) return place(poison);
   ctx.place.labels.labelled ??= s.span;
-  const key = joinPath(ctx.place.path, label.path);
+  const named = s.label && s.label.parts.length > 0 ? label.path : joinPath(label.path, s.name.text);
+  const key = joinPath(ctx.place.path, named);
   const weight = useWeight(ctx, { key, type, seed: undefined, span: s.span, shared: label.shared });
   place(weight ? withAxes(weight, s.type) : poison);
 }

@@ -208,11 +208,15 @@ export interface With {
   readonly body: Body;
 }
 
-/** `@stages`, `@stem.conv`, `@layer[i + 1]`, `@experts[n]`; `shared` lets a label be used again for the same weights. */
+/**
+ * `@stages`, `@stem.conv`, `@layer[i + 1]`, `@experts[n]`; `shared` lets a label be used again for the same weights. `@head from small`
+ * names weights of another checkpoint, from its own root on; without parts (`from small`) that root itself.
+ */
 export interface Label {
   readonly span: Span;
   readonly parts: readonly { readonly name: Name; readonly index?: Expr }[];
   readonly shared: boolean;
+  readonly from?: Name;
 }
 
 /** `with reduce tome(r = 8)`: `name` is `reduce`, `value` the call behind it. */

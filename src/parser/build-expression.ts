@@ -253,8 +253,10 @@ export function buildLabel(context: BuildContext, node: CstNode | undefined): La
     const inner = childNode(part, "expression");
     return name ? [{ name, ...(inner && { index: buildExpression(context, inner, part) }) }] : [];
   });
-  if (parts.length === 0) return undefined;
-  return { span: spanOf(context, node), parts, shared: has(node, "Shared") };
+  const origin = childNode(node, "origin");
+  const from = origin && childName(context, origin);
+  if (parts.length === 0 && !from) return undefined;
+  return { span: spanOf(context, node), parts, shared: has(node, "Shared"), ...(from && { from }) };
 }
 
 export function buildAnnotations(context: BuildContext, node: CstNode): readonly Annotation[] {

@@ -71,7 +71,7 @@ const declaring = new Map<string, { type: TokenType; then: readonly string[] }>(
 ]);
 
 /** Behind these only a name can stand: `@a.checkpoint shared` and then `of, b = f(x)`. */
-const namesAPart = new Set<TokenType | undefined>([t.Dot, t.At, t.With, t.Of, t.Extends]);
+const namesAPart = new Set<TokenType | undefined>([t.Dot, t.At, t.With, t.Of, t.Extends, t.From]);
 
 /** Every word that is a keyword in places. */
 export const contextualWords: ReadonlySet<string> = new Set([
@@ -110,6 +110,8 @@ function keywordAt(tokens: readonly IToken[], i: number, inBraces: boolean): Tok
       break;
     case "from":
       if (before === t.RightBrace && after === t.Str) return t.From;
+      // Behind a call, a label, or the list or count of a loop.
+      if (startsItem && before && onOneLine(previous!, token) && after === t.Identifier) return t.From;
       break;
     case "axis":
       if ((before === t.Str || before === t.RightSquare) && (after === t.Num || after === t.Minus))

@@ -222,7 +222,9 @@ export function labelDoc(cursor: CommentCursor, label: Label): Doc {
   const parts = label.parts.map(({ name, index }) =>
     index ? concat(name.text, "[", expression(cursor, index), "]") : name.text,
   );
-  return concat("@", joinDocs(parts, "."), label.shared ? " shared" : "");
+  const path = parts.length === 0 ? "" : concat("@", joinDocs(parts, "."), label.shared ? " shared" : "");
+  if (!label.from) return path;
+  return concat(path, parts.length === 0 ? "" : " ", `from ${label.from.text}`);
 }
 
 export function annotationDoc(cursor: CommentCursor, annotation: Annotation): Doc {

@@ -422,13 +422,27 @@ export class ModelParser extends CstParser {
   });
 
   label = this.RULE("label", () => {
-    this.CONSUME(t.At);
-    this.SUBRULE(this.labelPart);
-    this.MANY(() => {
-      this.CONSUME(t.Dot);
-      this.SUBRULE2(this.labelPart);
-    });
-    this.OPTION(() => this.CONSUME(t.Shared));
+    this.OR([
+      {
+        ALT: () => {
+          this.CONSUME(t.At);
+          this.SUBRULE(this.labelPart);
+          this.MANY(() => {
+            this.CONSUME(t.Dot);
+            this.SUBRULE2(this.labelPart);
+          });
+          this.OPTION(() => this.CONSUME(t.Shared));
+          this.OPTION2(() => this.SUBRULE(this.origin));
+        },
+      },
+      { ALT: () => this.SUBRULE2(this.origin) },
+    ]);
+  });
+
+  /** Which checkpoint the weights are of. */
+  origin = this.RULE("origin", () => {
+    this.CONSUME(t.From);
+    this.CONSUME(t.Name);
   });
 
   labelPart = this.RULE("labelPart", () => {

@@ -206,11 +206,14 @@ function statement(next: Random, depth: number): string[] {
 
 function label(next: Random): string[] {
   const part = () => [name(next), ...maybe(next, 0.3, () => ["[", ...expr(next, 1), "]"])];
+  const from = () => [stay("from"), name(next)];
+  if (next() < 0.1) return from();
   return [
     "@",
     ...part(),
     ...maybe(next, 0.5, () => [".", ...part()]),
     ...maybe(next, 0.15, () => ["shared"]),
+    ...maybe(next, 0.1, from),
   ];
 }
 
