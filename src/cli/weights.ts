@@ -1,14 +1,14 @@
 // `--weights` for a graph: opens the checkpoints, finds the map of the file that fits their names, checks all before any GPU work.
 
-import { planCheckpoint, type Recipe } from "../elaborate/checkpoint.ts";
+import { planCheckpoint, type AvailableTensor, type Recipe } from "../elaborate/checkpoint.ts";
 import type { CheckpointMap } from "../elaborate/checkpoint-map.ts";
 import type { ModelInfo } from "../elaborate/models.ts";
 import { constantOf } from "../ir/dim.ts";
 import type { Module } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import { loadWeights, openCheckpoint } from "../runtime/weights-node.ts";
+import { loadWeights } from "../runtime/weights-node.ts";
 import type { WeightRecipe } from "../runtime/weight-recipe.ts";
-import { parseWeightSpec, type WantedWeight, type WeightMap } from "../runtime/weights.ts";
+import type { WantedWeight, WeightMap } from "../runtime/weights.ts";
 import { Bug } from "../support/bug.ts";
 import { need } from "./common.ts";
 
@@ -32,13 +32,10 @@ export async function weightsFor(
   specs: readonly string[],
 ): Promise<(key: string) => Tensor> {
   const wanted = wantedWeights(module);
-  const maps = await mapsFor(
-    models.flatMap((m) => m.checkpoints),
-    specs,
-    wanted,
+  const maps = models.flatMap((m) => m.checkpoints);
+  const all = need(
+    await loadWeights(specs, wanted, { maps: (available, some) => mapsFor(maps, available, some) }),
   );
-  const [map, ...otherMaps] = maps;
-  const all = need(await loadWeights(specs, wanted, { ...(map && { map }), otherMaps }));
   return (key) => {
     const found = all.get(key);
     if (!found) throw new Bug(`weight ${key} was not loaded`);
@@ -46,21 +43,12 @@ export async function weightsFor(
   };
 }
 
-/** The maps of the file, worked out for the checkpoint at hand, the best fit first; none where the model's own names fit best. */
-async function mapsFor(
+/** The maps of the file, worked out for one checkpoint, the best fit first; the model's own names among them. */
+function mapsFor(
   maps: readonly CheckpointMap[],
-  specs: readonly string[],
+  available: readonly AvailableTensor[],
   wanted: readonly WantedWeight[],
-): Promise<readonly WeightMap[]> {
-  const files = specs
-    .map((s) => parseWeightSpec(s).value)
-    .filter((s) => s?.kind === "file" && s.namespace === "");
-  const path = files[0]?.kind === "file" ? files[0].path : undefined;
-  if (path === undefined) return [];
-  const opened = await openCheckpoint(path);
-  if (!opened.value) return [];
-  const available = [...opened.value.tensors.values()];
-  await opened.value.close();
+): readonly WeightMap[] {
   // Without a map there are still the shapes that differ by ones only: [o, i] for [o, i, 1, 1].
   const candidates = [undefined, ...maps].map((map) => ({
     map,

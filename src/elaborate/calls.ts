@@ -59,7 +59,10 @@ function calleeOf(ctx: Context, call: ast.Call, piped: Given | undefined): Calle
   const op = ctx.session.lookup(name);
   const isOp = op !== undefined && op.inLanguage !== false;
   const takesTensors = positional.some((p) => p.value.kind === "tensor") || call.args.some((a) => a.name);
-  if (builtin && !(isOp && takesTensors)) return { done: callBuiltin(ctx, name, builtin, call, positional) };
+  if (builtin && !(isOp && takesTensors)) {
+    if (call.label) labelOnValue(ctx, call.label, name);
+    return { done: callBuiltin(ctx, name, builtin, call, positional) };
+  }
   if (isOp) return { block: { kind: "block", target: { kind: "op", op }, bound: new Map() }, positional };
   return { done: unknownName(ctx, name, call.callee.span) };
 }

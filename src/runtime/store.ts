@@ -62,6 +62,19 @@ export function mergeStores(
   return { value, diagnostics };
 }
 
+/** The same tensors under other names, without those that get none. */
+export function renamed(store: TensorStore, name: (key: string) => string | undefined): TensorStore {
+  const tensors = new Map<string, StoredTensor>();
+  const homes = new Map<string, string>();
+  for (const t of store.tensors.values()) {
+    const key = name(t.key);
+    if (key === undefined) continue;
+    tensors.set(key, { ...t, key });
+    homes.set(key, t.key);
+  }
+  return { ...store, tensors, read: (key, wanted) => store.read(homes.get(key) ?? key, wanted) };
+}
+
 /** `small:head.fc.weight` to its namespace (empty where there is none) and the key inside the checkpoint. */
 export function splitKey(key: string): { readonly namespace: string; readonly local: string } {
   const at = key.indexOf(":");

@@ -8,7 +8,7 @@ import { error, hasErrors, warning, type Diagnostic } from "../support/diagnosti
 import { nearest } from "../support/suggest.ts";
 import { failed, ok, shown, showShape, type Outcome } from "./bytes.ts";
 import { seededTensor } from "./seeded.ts";
-import { mergeStores, splitKey, type TensorStore } from "./store.ts";
+import { mergeStores, renamed, splitKey, type StoredTensor, type TensorStore } from "./store.ts";
 import { applyRecipe, recipeKeys, recipeShape, type WeightRecipe } from "./weight-recipe.ts";
 
 export interface WeightType {
@@ -259,60 +259,124 @@ export interface WeightReader {
   close(): Promise<void>;
 }
 
-export interface OpenWeightsOptions extends Omit<CheckOptions, "source"> {
+export interface OpenWeightsOptions {
   readonly open: (path: string) => Promise<Outcome<TensorStore>>;
+  /** The maps of the model worked out for one checkpoint, the best fit first. */
+  readonly maps?: (
+    available: readonly StoredTensor[],
+    wanted: readonly WantedWeight[],
+  ) => readonly WeightMap[];
+}
+
+/** The weights of one namespace: what is wanted, by the names inside the checkpoint, and where it comes from. */
+interface Source {
+  readonly namespace: string;
+  readonly wanted: readonly WantedWeight[];
+  readonly seed: number | undefined;
+  /** Absent where nothing is read. */
+  readonly store?: TensorStore;
+  readonly map?: WeightMap;
 }
 
 /**
- * Opens the checkpoints, checks them against what is wanted, and gives a reader of single weights. A seed without a namespace
- * fills every namespace that has no source of its own.
+ * Opens the checkpoints, checks them against what is wanted, and gives a reader of single weights. Each namespace is checked by itself,
+ * under the names inside its checkpoint. A seed without a namespace fills every namespace that has no source of its own.
  */
 export async function openWeights(
   specs: readonly WeightSpec[],
   wanted: readonly WantedWeight[],
   options: OpenWeightsOptions,
 ): Promise<Outcome<WeightReader>> {
-  const seeds = new Map<string, number>();
   const diagnostics: Diagnostic[] = [...checkNamespaces(specs, wanted)];
-  for (const s of specs) if (s.kind === "seed") seeds.set(s.namespace, s.seed);
   if (hasErrors(diagnostics)) return failed(...diagnostics);
-
-  const parts: { prefix: string; store: TensorStore }[] = [];
+  const opened: { readonly namespace: string; readonly store: TensorStore }[] = [];
   for (const s of specs) {
     if (s.kind !== "file") continue;
-    const opened = await options.open(s.path);
-    diagnostics.push(...opened.diagnostics);
-    if (opened.value) parts.push({ prefix: s.namespace && `${s.namespace}:`, store: opened.value });
+    const file = await options.open(s.path);
+    diagnostics.push(...file.diagnostics);
+    if (file.value) opened.push({ namespace: s.namespace, store: file.value });
   }
-  const closeAll = async (): Promise<void> => {
-    await Promise.all(parts.map((p) => p.store.close()));
+  const close = async (): Promise<void> => {
+    await Promise.all(opened.map((o) => o.store.close()));
   };
-  const filed = new Set(specs.filter((s) => s.kind === "file").map((s) => s.namespace));
-  const seedOf = (key: string): number | undefined => {
-    const { namespace } = splitKey(key);
-    return seeds.get(namespace) ?? (filed.has(namespace) ? undefined : seeds.get(""));
-  };
-  const name = parts.map((p) => p.store.name).join(" and ") || "any checkpoint";
-  const merged = mergeStores(name, parts);
-  diagnostics.push(...merged.diagnostics);
-  if (!merged.value || hasErrors(diagnostics)) {
-    await closeAll();
-    return failed(...diagnostics);
-  }
-  const store = merged.value;
-  const { open: _, ...maps } = options;
-  diagnostics.push(
-    ...checkWeights(
-      wanted.filter((w) => seedOf(w.key) === undefined),
-      [...store.tensors.values()],
-      { source: name, ...maps },
-    ),
-  );
+  const sources = new Map<string, Source>();
+  if (!hasErrors(diagnostics))
+    for (const namespace of namespacesOf(wanted, opened)) {
+      const source = sourceOf(namespace, specs, wanted, opened, options);
+      diagnostics.push(...source.diagnostics);
+      if (source.value) sources.set(namespace, source.value);
+    }
   if (hasErrors(diagnostics)) {
-    await closeAll();
+    await close();
     return failed(...diagnostics);
   }
-  return ok(reader(store, wanted, seedOf, options.map), diagnostics);
+  return ok({ ...reader(sources), close }, diagnostics);
+}
+
+type Opened = readonly { readonly namespace: string; readonly store: TensorStore }[];
+
+function namespacesOf(wanted: readonly WantedWeight[], opened: Opened): ReadonlySet<string> {
+  return new Set([
+    ...wanted.map((w) => splitKey(w.key).namespace),
+    ...opened.map((o) => o.namespace), // what nobody wants is reported as unused
+  ]);
+}
+
+function sourceOf(
+  namespace: string,
+  specs: readonly WeightSpec[],
+  allWanted: readonly WantedWeight[],
+  opened: Opened,
+  options: OpenWeightsOptions,
+): Outcome<Source> {
+  const wanted = allWanted
+    .map((w) => ({ ...w, ...splitKey(w.key) }))
+    .filter((w) => w.namespace === namespace)
+    .map(({ local, namespace: _, ...w }): WantedWeight => ({ ...w, key: local }));
+  const seedFor = (n: string): number | undefined =>
+    specs.flatMap((s) => (s.kind === "seed" && s.namespace === n ? [s.seed] : []))[0];
+  const others = new Set(allWanted.map((w) => splitKey(w.key).namespace));
+  const views = opened.flatMap((o): TensorStore[] => {
+    if (o.namespace === namespace && namespace !== "") return [o.store];
+    if (o.namespace !== "") return [];
+    // One file may hold everything, under the model's own names.
+    const view = renamed(o.store, (key) => {
+      const { namespace: found, local } = splitKey(key);
+      return namespace === ""
+        ? others.has(found) && found !== ""
+          ? undefined
+          : key
+        : found === namespace
+          ? local
+          : undefined;
+    });
+    return namespace === "" || view.tensors.size > 0 ? [view] : [];
+  });
+  const isFiled = views.length > 0;
+  const seed = seedFor(namespace) ?? (isFiled ? undefined : seedFor(""));
+  if (seed !== undefined) return ok({ namespace, wanted, seed });
+  if (!isFiled && namespace !== "")
+    return failed(
+      error(
+        "weights-missing",
+        `no checkpoint is given for ${namespace}, which has ${wanted.length} weights`,
+        {
+          help: `--weights ${namespace}=FILE.safetensors, or seed:0 for all that no file gives`,
+        },
+      ),
+    );
+  const prefix = namespace && `${namespace}=`;
+  const name = views.map((v) => prefix + v.name).join(" and ") || "any checkpoint";
+  const merged = mergeStores(
+    name,
+    views.map((store) => ({ prefix: "", store })),
+  );
+  if (!merged.value) return failed(...merged.diagnostics);
+  const available = [...merged.value.tensors.values()];
+  const [map, ...otherMaps] = options.maps?.(available, wanted) ?? [];
+  const diagnostics = checkWeights(wanted, available, { source: name, ...(map && { map }), otherMaps });
+  if (hasErrors(diagnostics)) return failed(...diagnostics);
+  return ok({ namespace, wanted, seed, store: merged.value, ...(map && { map }) }, diagnostics);
 }
 
 function checkNamespaces(specs: readonly WeightSpec[], wanted: readonly WantedWeight[]): Diagnostic[] {
@@ -340,32 +404,35 @@ function checkNamespaces(specs: readonly WeightSpec[], wanted: readonly WantedWe
   return out;
 }
 
-function reader(
-  store: TensorStore,
-  wanted: readonly WantedWeight[],
-  seedOf: (key: string) => number | undefined,
-  map: WeightMap | undefined,
-): WeightReader {
-  const byKey = new Map(wanted.map((w) => [w.key, w]));
+function reader(sources: ReadonlyMap<string, Source>): Pick<WeightReader, "read"> {
+  const byKey = new Map(
+    [...sources.values()].map((s) => [s.namespace, new Map(s.wanted.map((w) => [w.key, w]))] as const),
+  );
   // A split q, k, v or an unstacked expert reads the same tensor several times in a row.
-  let last: { readonly key: string; readonly dtype: DType; readonly tensor: Tensor } | undefined;
-  const readStored = async (key: string, dtype: DType, keep: boolean): Promise<Outcome<Tensor>> => {
-    if (last?.key === key && last.dtype === dtype) return ok(last.tensor);
-    const found = await store.read(key, dtype);
-    if (found.value && keep) last = { key, dtype, tensor: found.value };
+  let last: { readonly id: string; readonly tensor: Tensor } | undefined;
+  const readStored = async (
+    { store, namespace }: Source,
+    key: string,
+    dtype: DType,
+    keep: boolean,
+  ): Promise<Outcome<Tensor>> => {
+    const id = `${dtype} ${namespace}:${key}`;
+    if (last?.id === id) return ok(last.tensor);
+    const found = await store!.read(key, dtype);
+    if (found.value && keep) last = { id, tensor: found.value };
     return found;
   };
   return {
     read: async (key) => {
-      const weight = byKey.get(key);
-      if (!weight) return failed(error("tensor-missing", `the model has no weight ${shown(key)}`));
+      const { namespace, local } = splitKey(key);
+      const source = sources.get(namespace);
+      const weight = byKey.get(namespace)?.get(local);
+      if (!source || !weight) return failed(error("tensor-missing", `the model has no weight ${shown(key)}`));
       const { shape, dtype } = weight;
-      const seed = seedOf(key);
-      if (seed !== undefined) return ok(seededTensor(key, shape, seed, dtype, weight.seed));
-      const recipe = recipeOf(map, key);
-      return applyRecipe(recipe, (k) => readStored(k, dtype, recipe.kind !== "copy"));
+      if (source.seed !== undefined) return ok(seededTensor(key, shape, source.seed, dtype, weight.seed));
+      const recipe = recipeOf(source.map, local);
+      return applyRecipe(recipe, (k) => readStored(source, k, dtype, recipe.kind !== "copy"));
     },
-    close: () => store.close(),
   };
 }
 

@@ -27,6 +27,11 @@ describe("from NAME", () => {
     ["return Net(x, dim = 4) from small", ["small:fc1", "small:fc2"]],
     ["return Net(x, dim = 4) @a.b from small", ["small:a.b.fc1", "small:a.b.fc2"]],
     ["return linear(x, out = 3) from small", ["small:weight", "small:bias"]],
+    ["y = x\nrepeat 2 @o { y = linear(x, out = 3) @y shared from small }\nreturn y", ["small:y"]],
+    [
+      "y = x\nrepeat 2 @l from small { y = linear(y, out = 8) }\nreturn linear(y, out = 3) @head",
+      ["small:l.0", "small:l.1", "head"],
+    ],
     [
       "weight w: f32[3] from small\nweight v: f32[3] @gate.v from small\nreturn Net(x, dim = 2) @n + w + v",
       ["small:w", "small:gate.v", "n.fc1", "n.fc2"],
