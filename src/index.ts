@@ -175,7 +175,10 @@ function settingsOf(
 ): Record<string, string> {
   const settings: Record<string, string> = {};
   if (options.config !== undefined) settings["config"] = options.config;
-  for (const entry of front?.settings ?? []) for (const s of entry.settings) settings[s.name] = s.value;
+  const entries = front?.settings ?? [];
+  for (const entry of entries)
+    for (const s of entry.settings)
+      settings[entries.length > 1 ? `${entry.model}.${s.name}` : s.name] = s.value;
   return settings;
 }
 

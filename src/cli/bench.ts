@@ -6,11 +6,11 @@ import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
-import { createSession } from "../runtime/session.ts";
+import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { colors, compileFile, mebibytes, milliseconds, need, print, showJson } from "./common.ts";
-import { runOptions } from "./options.ts";
-import { dimsOf, type RunFlags } from "./run.ts";
+import { entryOption, runOptions } from "./options.ts";
+import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
 
 interface BenchFlags extends RunFlags {
@@ -19,7 +19,11 @@ interface BenchFlags extends RunFlags {
 }
 
 export function benchCommand(program: Command): void {
-  runOptions(program.command("bench <file>").description("median time, first run split, dispatches, memory"))
+  entryOption(
+    runOptions(
+      program.command("bench <file>").description("median time, first run split, dispatches, memory"),
+    ),
+  )
     .option("--runs <n>", "measured runs", "20")
     .option("--kernels", "time of each kernel, by GPU timestamps")
     .action(bench);
@@ -36,34 +40,34 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const compileTime = clock();
   const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
   const { compiled } = settleGuards(unsettled, weights);
-  const dims = dimsOf(flags);
-  const inputs = need(
-    await loadInputs(flags.input ?? [], compiled.plan.entries[0]!.inputs, dims, { seedMissing: true }),
-  );
+  const entry = entryOf(compiled.plan, flags.entry);
+  const dims = dimsFor(compiled.plan, entry, dimsOf(flags));
+  const inputs = need(await loadInputs(flags.input ?? [], entry.inputs, dims, { seedMissing: true }));
+  const options = { dims, entry: entry.name };
   const readTime = clock();
   const constants = packWeights(compiled, weights);
   const packTime = clock();
   const session = await createSession(device.device, compiled.plan, constants);
   const sessionTime = clock();
-  await session.run(inputs, { dims });
+  await session.run(inputs, options);
   const firstTime = clock();
   const before = session.stats.allocations;
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
     clock();
-    await session.run(inputs, { dims });
+    await session.run(inputs, options);
     times.push(clock());
   }
   const sorted = [...times].sort((a, b) => a - b);
   const median = sorted[Math.floor(runs / 2)]!;
   const p90 = sorted[Math.min(runs - 1, Math.floor(runs * 0.9))]!;
-  const entry = compiled.plan.entries[0]!;
   const env = symbolsFrom(entry.inputs, inputs, dims);
   const flops = entry.dispatches.reduce((sum, d) => sum + evaluateDim(parseDim(d.flops)!, env), 0);
   const { stats } = session;
   const report = {
     adapter: device.name,
     software: device.software,
+    entry: entry.name,
     median,
     p90,
     runs,
@@ -104,7 +108,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
     );
   }
   if (flags.kernels && !flags.json) {
-    const { nanoseconds } = await session.runWith(inputs, { dims, profile: true });
+    const { nanoseconds } = await session.runWith(inputs, { ...options, profile: true });
     if (!nanoseconds) print("this adapter has no timestamps");
     else {
       const byKernel = new Map<string, { ms: number; count: number; schedule: string }>();

@@ -10,6 +10,7 @@ import type { Graph } from "../ir/graph.ts";
 import { parseGraphs } from "../ir/parse.ts";
 import { graphStats } from "../ir/stats.ts";
 import { showType } from "../ir/types.ts";
+import { splitKey } from "../runtime/store.ts";
 import { compileModule } from "../index.ts";
 import { hasErrors, InputError } from "../support/diagnostic.ts";
 import {
@@ -118,13 +119,24 @@ function fmt(files: readonly string[], flags: { readonly check?: boolean; readon
 function weights(file: string, flags: ModelFlags): void {
   const front = frontOf(file, flags);
   if (!front.module) throw new InputError(front.diagnostics);
-  const all = front.module.graphs.flatMap((g) => g.weights);
+  const { graphs } = front.module;
+  const all = [...new Map(graphs.flatMap((g) => g.weights).map((w) => [w.key, w])).values()];
   if (flags.json)
-    return showJson(all.map((w) => ({ key: w.key, dtype: w.type.dtype, shape: w.type.shape.map(showDim) })));
+    return showJson(
+      all.map((w) => ({
+        key: w.key,
+        namespace: splitKey(w.key).namespace,
+        dtype: w.type.dtype,
+        shape: w.type.shape.map(showDim),
+        models: graphs.filter((g) => g.weights.some((x) => x.key === w.key)).map((g) => g.name),
+      })),
+    );
   const width = Math.max(0, ...all.map((w) => w.key.length));
   for (const w of all)
     print(`${w.key.padEnd(width)}  ${w.type.dtype}[${w.type.shape.map(showDim).join(", ")}]`);
-  print(`${all.length} tensors`);
+  const namespaces = [...new Set(all.map((w) => splitKey(w.key).namespace))].filter((n) => n !== "");
+  const of = namespaces.map((n) => `${n}=FILE.safetensors`).join(" ");
+  print(`${all.length} tensors${of && `; those with a name before the colon are given by --weights ${of}`}`);
 }
 
 interface IrFlags extends ModelFlags {

@@ -21,4 +21,6 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "tolerance-spec": "`--tolerance` takes a positive number, the largest difference that counts as equal.",
   "unknown-stage": "`--stage` is one of `graph`, `kernel`, `plan` and `wgsl`.",
   "unknown-target": "There is no built-in target of this name. The help lists them.",
+  "which-entry":
+    "The command looks at one entry point, and several were asked for. `--entry` or `--model` names one.",
 };

@@ -61,7 +61,8 @@ export function resolverFor(
 }
 
 export interface ModelFlags {
-  readonly model?: string;
+  /** One or several. */
+  readonly model?: readonly string[];
   readonly config?: string;
   readonly set?: readonly string[];
   readonly without?: string;
@@ -88,7 +89,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
   return {
     resolve: resolverFor(path),
     set: settings(flags.set),
-    ...(flags.model !== undefined && { model: flags.model }),
+    ...(flags.model !== undefined && { models: flags.model }),
     ...(flags.config !== undefined && { config: flags.config }),
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
     ...(flags.also !== undefined && { also: flags.also.split(",") }),

@@ -3,6 +3,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { packWeights, settleGuards, toOnnx } from "../index.ts";
+import type { Graph } from "../ir/graph.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { compileFile, frontOf, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
@@ -51,7 +52,13 @@ function exportCommand(program: Command): void {
 async function exportTo(file: string, flags: ExportFlags): Promise<void> {
   const front = frontOf(file, flags);
   if (!front.module) throw new InputError(front.diagnostics);
-  const graph = front.module.graphs[0]!;
+  const [graph, ...others] = front.module.graphs as readonly [Graph, ...Graph[]];
+  if (others.length > 0)
+    throw new InputError([
+      error("which-entry", "an ONNX file holds one model, and several are asked for", {
+        help: "export them one by one: --model NAME",
+      }),
+    ]);
   const weights = await weightsFor(front.module, front.models, flags.weights ?? ["seed:0"]);
   const bytes = toOnnx(graph, weights, { dims: dimsOf(flags) });
   const output = flags.output ?? `${graph.name}.onnx`;

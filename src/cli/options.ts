@@ -4,12 +4,21 @@ import type { Command } from "commander";
 
 export function modelOptions(command: Command): Command {
   return command
-    .option("--model <name>", "which model of the file")
+    .option(
+      "--model <names>",
+      "which model of the file; several, separated by commas, are entry points of one plan",
+      (names: string, before: readonly string[] = []) => [...before, ...names.split(",")],
+    )
     .option("--config <name>", "a named configuration of the model")
     .option("--set <name=value...>", "parameters of the model")
     .option("--without <passes>", "passes to leave out, separated by commas")
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");
+}
+
+/** For commands that look at one entry point of a plan. */
+export function entryOption(command: Command, what = "which entry point; default the first"): Command {
+  return command.option("--entry <name>", what);
 }
 
 export function runOptions(command: Command): Command {

@@ -3,11 +3,11 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { packWeights, settleGuards } from "../index.ts";
-import type { Plan } from "../ir/plan.ts";
+import type { Plan, PlanEntry } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
-import { createSession, type Session } from "../runtime/session.ts";
+import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import {
   colors,
@@ -22,7 +22,7 @@ import {
 } from "./common.ts";
 import { showDigits } from "./digits.ts";
 import { readFolder } from "./folder.ts";
-import { runOptions } from "./options.ts";
+import { entryOption, runOptions } from "./options.ts";
 import { weightsFor } from "./weights.ts";
 
 export interface RunFlags extends ModelFlags {
@@ -30,6 +30,7 @@ export interface RunFlags extends ModelFlags {
   readonly input?: readonly string[];
   readonly dim?: readonly string[];
   readonly device?: string;
+  readonly entry?: string;
   readonly output?: string;
   readonly top?: string;
   readonly labels?: string;
@@ -37,7 +38,11 @@ export interface RunFlags extends ModelFlags {
 }
 
 export function runCommand(program: Command): void {
-  runOptions(program.command("run <file>").description("run a .model file, or a compiled folder, on the GPU"))
+  entryOption(
+    runOptions(
+      program.command("run <file>").description("run a .model file, or a compiled folder, on the GPU"),
+    ),
+  )
     .option("--output <file>", "write the outputs to a .safetensors file")
     .option("--top <k>", "print the k largest values of each row of the output")
     .option(
@@ -79,7 +84,19 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
 }
 
 async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
-  return need(await loadInputs(flags.input ?? [], plan.entries[0]!.inputs, dimsOf(flags)));
+  return need(await loadInputs(flags.input ?? [], entryOf(plan, flags.entry).inputs, dimsOf(flags)));
+}
+
+/** Sizes that are of other entry points only are left out. */
+export function dimsFor(
+  plan: Plan,
+  entry: PlanEntry,
+  dims: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const has = (e: PlanEntry, name: string): boolean => e.symbols.some((s) => s.name === name);
+  return Object.fromEntries(
+    Object.entries(dims).filter(([name]) => has(entry, name) || !plan.entries.some((e) => has(e, name))),
+  );
 }
 
 export function dimsOf(flags: RunFlags): Record<string, number> {
@@ -108,6 +125,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   if (flags.json)
     showJson({
       adapter: device.name,
+      entry: entryOf(session.plan, flags.entry).name,
       milliseconds: took,
       stats: session.stats,
       outputs: Object.fromEntries(
@@ -120,6 +138,11 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   else report(outputs, inputs, labels, flags);
   if (!flags.json) {
     print();
+    const { entries } = session.plan;
+    if (entries.length > 1)
+      print(
+        `${colors.dim("entry")}  ${entryOf(session.plan, flags.entry).name} of ${entries.map((e) => e.name).join(", ")}`,
+      );
     print(
       `${colors.dim("adapter")}  ${device.name}${device.software ? colors.yellow("  (software: no GPU)") : ""}`,
     );
@@ -137,15 +160,17 @@ async function inBatches(
   inputs: Readonly<Record<string, Tensor>>,
   flags: RunFlags,
 ): Promise<Readonly<Record<string, Tensor>>> {
-  const dims = dimsOf(flags);
+  const dims = dimsFor(session.plan, entryOf(session.plan, flags.entry), dimsOf(flags));
   const most = flags.batch === undefined ? Infinity : Number(flags.batch);
   if (flags.batch !== undefined && !(Number.isSafeInteger(most) && most > 0))
     throw new InputError([error("batch-spec", `--batch ${flags.batch} is no number of rows`)]);
   const rows = Math.max(...Object.values(inputs).map((t) => t.shape[0] ?? 1));
-  if (rows <= most) return session.run(inputs, { dims });
+  if (rows <= most) return session.run(inputs, { dims, entry: flags.entry });
   const parts: Readonly<Record<string, Tensor>>[] = [];
   for (let at = 0; at < rows; at += most)
-    parts.push(await session.run(slice(inputs, at, Math.min(rows, at + most), rows), { dims }));
+    parts.push(
+      await session.run(slice(inputs, at, Math.min(rows, at + most), rows), { dims, entry: flags.entry }),
+    );
   return Object.fromEntries(Object.keys(parts[0]!).map((name) => [name, joined(parts.map((p) => p[name]!))]));
 }
 

@@ -1,21 +1,26 @@
 // `verify`: is the GPU's answer the model's meaning? Holds it against the CPU reference in f64 (and stored results), and where they differ
-// names the first pass, else the first kernel, that is wrong, with its model lines.
+// names the first pass and its rewrite, else the first kernel, that is wrong, with its model lines.
 
 import type { Command } from "commander";
-import { packWeights, settleGuards, type Compiled } from "../index.ts";
-import { lowerModule } from "../codegen/lower.ts";
-import { packConstants } from "../codegen/pack.ts";
-import { evaluate, type Evaluated } from "../ir/evaluate.ts";
-import { preparedValues, type Graph, type Node } from "../ir/graph.ts";
+import { packWeights, settleGuards } from "../index.ts";
+import { evaluate } from "../ir/evaluate.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
-import { createSession } from "../runtime/session.ts";
+import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import { showLocation } from "../support/source.ts";
 import { colors, compileFile, need, print, settings, showJson } from "./common.ts";
-import { runOptions } from "./options.ts";
-import { dimsOf, type RunFlags } from "./run.ts";
+import {
+  difference,
+  findFault,
+  measurePasses,
+  scaleOf,
+  type Checked,
+  type Fault,
+  type PassMeasure,
+} from "./fault.ts";
+import { entryOption, runOptions } from "./options.ts";
+import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
 
 interface VerifyFlags extends RunFlags {
@@ -25,36 +30,18 @@ interface VerifyFlags extends RunFlags {
   readonly map?: readonly string[];
 }
 
-type Weights = (key: string) => Tensor;
-type Inputs = Readonly<Record<string, Tensor>>;
-
 export function verifyCommand(program: Command): void {
-  runOptions(program.command("verify <file>").description("hold the GPU's answer against the CPU reference"))
+  entryOption(
+    runOptions(
+      program.command("verify <file>").description("hold the GPU's answer against the CPU reference"),
+    ),
+    "verify only this entry point",
+  )
     .option("--expected <file>", "a .safetensors file with the right outputs")
     .option("--map <output=tensor...>", "names in --expected, where they are not the outputs' own")
     .option("--tolerance <t>", "largest absolute difference allowed", "1e-4")
     .option("--passes", "measure every pass against its numerics contract, in f64")
     .action(verify);
-}
-
-/** Largest absolute difference, and where it is; infinite where a number is missing or not finite on one side only. */
-function difference(a: Tensor, b: Tensor): number {
-  if (a.data.length !== b.data.length) return Infinity;
-  let most = 0;
-  for (let i = 0; i < a.data.length; i++) {
-    const x = a.data[i]!;
-    const y = b.data[i]!;
-    if (Object.is(x, y)) continue;
-    const d = Math.abs(x - y);
-    if (!(d <= most)) most = Number.isNaN(d) ? Infinity : d;
-  }
-  return most;
-}
-
-function scaleOf(t: Tensor): number {
-  let most = 0;
-  for (const v of t.data) most = Math.max(most, Math.abs(v));
-  return most;
 }
 
 async function verify(file: string, flags: VerifyFlags): Promise<void> {
@@ -65,52 +52,102 @@ async function verify(file: string, flags: VerifyFlags): Promise<void> {
   const unsettled = compileFile(file, flags, device.target);
   const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
   const { compiled } = settleGuards(unsettled, weights);
-  const dims = dimsOf(flags);
-  const inputs = need(
-    await loadInputs(flags.input ?? [], compiled.plan.entries[0]!.inputs, dims, { seedMissing: true }),
-  );
-  const graph = compiled.module.graphs[0]!;
-  const meaning = evaluate(graph, weights, inputs, { dims });
+  const { entries } = compiled.plan;
+  const chosen = flags.entry === undefined ? entries : [entryOf(compiled.plan, flags.entry)];
+  if (flags.expected !== undefined && chosen.length > 1)
+    throw new InputError([
+      error("which-entry", "--expected is of one entry point, and there are several", {
+        help: `choose one with --entry: ${chosen.map((e) => e.name).join(", ")}`,
+      }),
+    ]);
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights));
-  const got = await session.run(inputs, { dims });
-  session.dispose();
-
-  const rows = Object.entries(meaning.outputs).map(([name, t]) => ({
-    name,
-    against: "CPU reference, f64",
-    difference: difference(got[name]!, t),
-    scale: scaleOf(t),
-  }));
-  if (flags.expected !== undefined) rows.push(...(await against(flags, got)));
-  const passes = flags.passes ? measurePasses(compiled, weights, inputs, dims, meaning) : [];
-  const bad = rows.some((r) => !(r.difference <= tolerance)) || passes.some((p) => !p.ok);
-  const blame = bad
-    ? await findFault(compiled, device, weights, inputs, dims, meaning, tolerance)
-    : undefined;
+  const results: Verified[] = [];
+  for (const entry of chosen) {
+    const dims = dimsFor(compiled.plan, entry, dimsOf(flags));
+    const inputs = need(await loadInputs(flags.input ?? [], entry.inputs, dims, { seedMissing: true }));
+    const checked: Checked = { compiled, entry: entries.indexOf(entry), weights, inputs, dims };
+    results.push(await verifyEntry(checked, device, session, flags, tolerance));
+  }
+  await session.dispose();
+  const bad = results.some((r) => r.fault !== undefined);
   if (flags.json)
-    showJson({ ok: !bad, adapter: device.name, tolerance, outputs: rows, passes, fault: blame });
+    showJson({
+      ok: !bad,
+      adapter: device.name,
+      tolerance,
+      outputs: results.flatMap((r) => r.outputs),
+      passes: results.flatMap((r) => r.passes),
+      fault: results.find((r) => r.fault)?.fault,
+    });
   else {
-    for (const r of rows) {
-      const mark = r.difference <= tolerance ? colors.green("ok  ") : colors.red("BAD ");
-      print(
-        `${mark} ${r.name}  differs by at most ${r.difference.toExponential(2)} from the ${r.against}  (values up to ${r.scale.toPrecision(3)})`,
-      );
-    }
-    for (const p of passes)
-      print(
-        `${p.ok ? colors.green("ok  ") : colors.red("BAD ")} pass ${p.pass}: ${p.contract}, relative difference ${p.difference.toExponential(2)}`,
-      );
-    if (blame !== undefined) print(colors.bold(blame));
+    for (const r of results) showVerified(r, tolerance, chosen.length > 1);
     print(`${colors.dim("adapter")}  ${device.name}${device.software ? "  (software: no GPU)" : ""}`);
   }
   device.device.destroy();
   process.exitCode = bad ? 1 : 0;
 }
 
+interface OutputMeasure {
+  readonly entry: string;
+  readonly name: string;
+  readonly against: string;
+  readonly difference: number;
+  readonly scale: number;
+}
+
+interface Verified {
+  readonly entry: string;
+  readonly outputs: readonly OutputMeasure[];
+  readonly passes: readonly PassMeasure[];
+  readonly fault?: Fault;
+}
+
+async function verifyEntry(
+  c: Checked,
+  device: OpenedDevice,
+  session: Session,
+  flags: VerifyFlags,
+  tolerance: number,
+): Promise<Verified> {
+  const entry = c.compiled.plan.entries[c.entry]!.name;
+  const meaning = evaluate(c.compiled.module.graphs[c.entry]!, c.weights, c.inputs, { dims: c.dims });
+  const got = await session.run(c.inputs, { dims: c.dims, entry });
+  const outputs: OutputMeasure[] = Object.entries(meaning.outputs).map(([name, t]) => ({
+    entry,
+    name,
+    against: "CPU reference, f64",
+    difference: difference(got[name]!, t),
+    scale: scaleOf(t),
+  }));
+  if (flags.expected !== undefined)
+    outputs.push(...(await against(flags, got)).map((r) => ({ entry, ...r })));
+  const passes = flags.passes ? measurePasses(c, meaning) : [];
+  const bad = outputs.some((r) => !(r.difference <= tolerance)) || passes.some((p) => !p.ok);
+  return { entry, outputs, passes, ...(bad && { fault: await findFault(c, device, meaning, tolerance) }) };
+}
+
+function showVerified(r: Verified, tolerance: number, several: boolean): void {
+  const of = several ? `${r.entry}: ` : "";
+  const mark = (ok: boolean): string => (ok ? colors.green("ok  ") : colors.red("BAD "));
+  for (const o of r.outputs)
+    print(
+      `${mark(o.difference <= tolerance)} ${of}${o.name}  differs by at most ${o.difference.toExponential(2)} from the ${o.against}  (values up to ${o.scale.toPrecision(3)})`,
+    );
+  for (const p of r.passes)
+    print(
+      `${mark(p.ok)} ${of}pass ${p.pass}: ${p.contract}, relative difference ${p.difference.toExponential(2)}`,
+    );
+  if (r.fault) {
+    print(colors.bold(r.fault.text));
+    for (const line of r.fault.before ?? []) print(`  - ${line}`);
+    for (const line of r.fault.after ?? []) print(`  + ${line}`);
+  }
+}
+
 async function against(
   flags: VerifyFlags,
-  got: Inputs,
-): Promise<{ name: string; against: string; difference: number; scale: number }[]> {
+  got: Readonly<Record<string, Tensor>>,
+): Promise<Omit<OutputMeasure, "entry">[]> {
   const names = settings(flags.map);
   const wanted = Object.entries(got).map(([name, t]) => ({
     name: names[name] ?? name,
@@ -122,97 +159,4 @@ async function against(
     const want = expected[names[name] ?? name]!;
     return { name, against: flags.expected!, difference: difference(t, want), scale: scaleOf(want) };
   });
-}
-
-interface PassMeasure {
-  readonly pass: string;
-  readonly contract: string;
-  /** Relative to the largest value of each output. */
-  readonly difference: number;
-  readonly ok: boolean;
-}
-
-/** Every pass that changed the graph, before against after, in f64. */
-function measurePasses(
-  compiled: Compiled,
-  weights: Weights,
-  inputs: Inputs,
-  dims: Record<string, number>,
-  meaning: Evaluated,
-): readonly PassMeasure[] {
-  let before = meaning;
-  const out: PassMeasure[] = [];
-  for (const s of compiled.steps[0]!) {
-    if (!s.changed) continue;
-    const after = evaluate(s.after, weights, inputs, { dims });
-    const d = relative(before, after);
-    out.push({
-      pass: s.pass.name,
-      contract: s.pass.numerics,
-      difference: d,
-      ok: s.pass.numerics === "approximates" || d <= (s.pass.numerics === "exact" ? 0 : 1e-10),
-    });
-    before = after;
-  }
-  return out;
-}
-
-function relative(a: Evaluated, b: Evaluated): number {
-  return Math.max(
-    0,
-    ...Object.entries(a.outputs).map(
-      ([name, t]) => difference(t, b.outputs[name]!) / Math.max(scaleOf(t), 1e-30),
-    ),
-  );
-}
-
-/** The first pass that changes the meaning in f64; else the first kernel whose result is not its group's. */
-async function findFault(
-  compiled: Compiled,
-  device: OpenedDevice,
-  weights: Weights,
-  inputs: Inputs,
-  dims: Record<string, number>,
-  meaning: Evaluated,
-  tolerance: number,
-): Promise<string> {
-  const wrong = measurePasses(compiled, weights, inputs, dims, meaning).find((p) => !p.ok);
-  if (wrong)
-    return `the first wrong step is pass ${wrong.pass}, which declares ${wrong.contract} and changes the outputs by ${wrong.difference.toExponential(2)}`;
-  const graph = compiled.optimized.graphs[0]!;
-  const expected = new Map<string, Tensor>();
-  evaluate(graph, weights, inputs, {
-    dims,
-    observe: (n, results) => n.results.forEach((r, i) => expected.set(r.id, results[i]!)),
-  });
-  const tapped = tapAll(graph);
-  const lowered = lowerModule(
-    { name: compiled.module.name, graphs: [tapped] },
-    { target: device.target, compiler: compiled.plan.compiler },
-  );
-  const session = await createSession(device.device, lowered.plan, packConstants(lowered.prepared, weights));
-  const got = await session.run(inputs, { dims });
-  session.dispose();
-  const dispatches = lowered.plan.entries[0]!.dispatches;
-  for (const d of dispatches)
-    for (const id of d.nodes) {
-      const want = expected.get(id)!;
-      const off = difference(got[id]!, want);
-      if (off <= tolerance * Math.max(1, scaleOf(want))) continue;
-      const kernel = lowered.kernels[d.kernel]!.name;
-      const lines = d.locations.map(showLocation).join(", ");
-      return `the first wrong kernel is ${kernel}, which makes ${id} and is off by ${off.toExponential(2)}; it comes from ${lines}`;
-    }
-  return "every kernel is right by itself: the differences add up over the layers";
-}
-
-/** The same graph with the result of every group as an output. */
-function tapAll(graph: Graph): Graph {
-  const prepared = preparedValues(graph);
-  const taps = graph.nodes
-    .filter((n: Node) => n.body !== undefined)
-    .flatMap((n) =>
-      n.results.filter((r) => !prepared.has(r.id)).map((r) => ({ name: r.id, value: r.id, spans: n.spans })),
-    );
-  return { ...graph, outputs: taps };
 }

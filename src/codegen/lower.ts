@@ -5,6 +5,7 @@ import { Bug } from "../support/bug.ts";
 import { addDim, constantOf, dim, evaluateDim, mulDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
 import { preparedValues, typesOf, type Graph, type Module, type Node, type ValueId } from "../ir/graph.ts";
 import { printKernel } from "../ir/kernel-print.ts";
+import { printNodeWhole } from "../ir/print.ts";
 import { verifyKernel } from "../ir/kernel-verify.ts";
 import type { Kernel } from "../ir/kernel.ts";
 import {
@@ -143,11 +144,12 @@ function kernelOf(node: Node, target: Target, bounds: Bounds): GroupKernel {
 
 // ---- constants ------------------------------------------------------------------------------------------------------
 
-/** Prepared values that something on the device reads; weights are shared between entry points by key. */
+/** Prepared values that something on the device reads, shared between entry points where they are made in the same way. */
 class ConstantTable {
   readonly prepared: PreparedConstant[] = [];
   readonly #ids = new Map<string, string>();
   readonly #several: boolean;
+  readonly #formulas = new Formulas();
   #offset = 0;
 
   constructor(several: boolean) {
@@ -156,10 +158,11 @@ class ConstantTable {
 
   add(graph: Graph, value: ValueId, type: TensorType): string {
     const order = type.order ? `{${type.order.join(", ")}}` : "";
+    const formula = `${this.#formulas.of(graph, value)}${order}`;
+    const known = this.#ids.get(formula);
+    if (known !== undefined) return known;
     const key = value.startsWith("$") || !this.#several ? `${value}${order}` : `${graph.name}/${value}`;
-    const known = this.#ids.get(key);
-    if (known) return known;
-    this.#ids.set(key, key);
+    this.#ids.set(formula, key);
     const shape = type.shape.map((d) => {
       const size = constantOf(d);
       if (size === undefined) throw new Bug(`prepared value ${value} has a free dimension ${showDim(d)}`);
@@ -176,6 +179,39 @@ class ConstantTable {
     this.#offset += Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
     this.prepared.push({ constant, graph, value, type });
     return key;
+  }
+}
+
+/** Names for prepared values, the same name for two that are made by the same operations from the same weights. */
+class Formulas {
+  readonly #byText = new Map<string, string>();
+  readonly #byGraph = new Map<Graph, ReadonlyMap<ValueId, string>>();
+
+  of(graph: Graph, value: ValueId): string {
+    let known = this.#byGraph.get(graph);
+    if (!known) this.#byGraph.set(graph, (known = this.#name(graph)));
+    const found = known.get(value);
+    if (found === undefined) throw new Bug(`${value} is not prepared`);
+    return found;
+  }
+
+  #name(graph: Graph): ReadonlyMap<ValueId, string> {
+    const prepared = preparedValues(graph);
+    const names = new Map<ValueId, string>(graph.weights.map((w) => [w.id, `$${w.key}`]));
+    for (const node of graph.nodes) {
+      if (!node.results.every((r) => prepared.has(r.id))) continue;
+      const text = printNodeWhole({
+        ...node,
+        inputs: node.inputs.map((x) => names.get(x) ?? x),
+        results: node.results.map((r, i) => ({ ...r, id: `%${i}` })),
+        scope: "",
+        annotations: [],
+      });
+      const name = this.#byText.get(text) ?? `%${this.#byText.size}`;
+      this.#byText.set(text, name);
+      node.results.forEach((r, i) => names.set(r.id, `${name}.${i}`));
+    }
+    return names;
   }
 }
 

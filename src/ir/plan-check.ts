@@ -24,7 +24,12 @@ export function checkPlan(data: unknown): readonly string[] {
   const shared = new Set(constants.map((c) => c["id"]));
   const entries = list(data, "entries", say);
   if (entries.length === 0) say("the plan", "has no entry point");
-  entries.forEach((e, i) => checkEntry(e, `entry ${i}`, kernels, shared, say));
+  entries.forEach((e, i) => {
+    if (typeof e["name"] !== "string") say(`entry ${i}`, "has no name");
+    else if (entries.findIndex((x) => x["name"] === e["name"]) !== i)
+      say(`entry ${i}`, `has the name of another, ${e["name"].slice(0, 100)}`);
+    checkEntry(e, `entry ${i}`, kernels, shared, say);
+  });
   return problems;
 }
 

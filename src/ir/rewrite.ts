@@ -36,6 +36,8 @@ export { countUses, mergeDuplicates, removeDead, renameUses, replaceGraphNodes }
 export interface RewriteOptions {
   /** More sweeps than this are a loop; default 100. */
   readonly maxSweeps?: number;
+  /** Stop after so many rewrites, as if the rules had ended there: to find the one that is wrong. */
+  readonly limit?: number;
 }
 
 export function rewrite(
@@ -44,7 +46,7 @@ export function rewrite(
   lookup: OpLookup,
   options: RewriteOptions = {},
 ): RewriteResult {
-  return new Rewriter(graph, rules, lookup, options.maxSweeps ?? 100).run();
+  return new Rewriter(graph, rules, lookup, options).run();
 }
 
 class Rewriter {
@@ -52,14 +54,16 @@ class Rewriter {
   readonly #rulesOf = new Map<string, Rule[]>();
   readonly #lookup: OpLookup;
   readonly #maxSweeps: number;
+  readonly #limit: number;
   readonly #events: RewriteEvent[] = [];
   #refusals = new Map<string, Refusal>();
   readonly #budget: Budget;
 
-  constructor(graph: Graph, rules: readonly Rule[], lookup: OpLookup, maxSweeps: number) {
+  constructor(graph: Graph, rules: readonly Rule[], lookup: OpLookup, options: RewriteOptions) {
     this.#state = new RewriteGraph(graph);
     this.#lookup = lookup;
-    this.#maxSweeps = maxSweeps;
+    this.#maxSweeps = options.maxSweeps ?? 100;
+    this.#limit = options.limit ?? Infinity;
     this.#budget = new Budget(graph);
     for (const rule of rules)
       for (const op of rule.roots) this.#rulesOf.set(op, [...(this.#rulesOf.get(op) ?? []), rule]);
@@ -82,7 +86,7 @@ class Rewriter {
     this.#refusals = new Map();
     const before = this.#events.length;
     let cell = this.#state.first();
-    while (cell) cell = this.#visit(cell);
+    while (cell && this.#events.length < this.#limit) cell = this.#visit(cell);
     this.#state.removeDead();
     this.#state.startSweep();
     return this.#events.length > before;

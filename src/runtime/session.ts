@@ -3,6 +3,7 @@
 
 import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { nearest } from "../support/suggest.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
@@ -258,14 +259,17 @@ function deviceLost(reason: string, help: string, cause: unknown): InputError {
   return lost;
 }
 
-function entryOf(plan: Plan, name: string | undefined): PlanEntry {
+/** The entry point of that name; without one the first. Throws InputError where there is none. */
+export function entryOf(plan: Plan, name: string | undefined): PlanEntry {
   const first = plan.entries[0];
   if (!first) throw new Bug("the plan has no entry point");
   const entry = name === undefined ? first : plan.entries.find((e) => e.name === name);
   if (entry) return entry;
+  const names = plan.entries.map((e) => e.name);
+  const near = nearest(name!, names);
   throw new InputError([
     error("unknown-entry", `the plan has no entry point ${name}`, {
-      help: `it has ${plan.entries.map((e) => e.name).join(", ")}`,
+      help: near ? `is it ${near}?` : `it has ${names.join(", ")}`,
     }),
   ]);
 }

@@ -385,10 +385,15 @@ function checkNamespaces(specs: readonly WeightSpec[], wanted: readonly WantedWe
   for (const spec of specs) {
     const { namespace } = spec;
     if (namespace !== "" && !known.has(namespace)) {
-      const near = nearest(namespace, known);
+      const named = [...known].filter((n) => n !== "");
+      const near = nearest(namespace, named);
       out.push(
         error("weights-namespace", `the model has no weights in a namespace ${namespace}`, {
-          help: near ? `is it ${near}?` : "leave out the name before =",
+          help: near
+            ? `is it ${near}?`
+            : named.length > 0
+              ? `it has ${named.join(", ")}`
+              : "leave out the name before =",
         }),
       );
     }
