@@ -6,6 +6,7 @@ import { renderJson } from "../../src/index.ts";
 import { tensor } from "../../src/ir/tensor.ts";
 import { writeSafetensors } from "../../src/runtime/safetensors.ts";
 import { readTensors, rowsOf } from "../models/support.ts";
+import type { Fault } from "../../src/cli/fault.ts";
 import { Installed, type Ran } from "./support.ts";
 
 const digits = "examples/digits_poolformer.model";
@@ -317,7 +318,21 @@ describe("verify", () => {
   it("names a pass that is wrong", async () => {
     const { code, out } = await installed.run(args, { PLANTED: "swap" });
     expect(code).toBe(1);
-    expect(out).toContain("the first wrong step is pass planted");
+    expect(out).toMatch(
+      /the first wrong step is pass planted, .*, first in %\d+ = sub .*digits_poolformer\.model:\d+/,
+    );
+  });
+
+  it("names the rule that is wrong, which of its rewrites, and the lines", async () => {
+    const { code, out } = await installed.run([...args, "--json"], { PLANTED: "rule" });
+    expect(code).toBe(1);
+    const { fault } = JSON.parse(out) as { fault: Fault };
+    expect(fault).toMatchObject({ pass: "planted", rule: "add-as-sub" });
+    expect(fault.rewrite!.number).toBeGreaterThan(1);
+    expect(fault.rewrite!.number).toBeLessThan(fault.rewrite!.of);
+    expect(fault.after!.join()).toContain("= sub ");
+    expect(fault.locations[0]!.file).toMatch(/\.model$/);
+    expect(fault.text).toContain(`rewrite ${fault.rewrite!.number} of ${fault.rewrite!.of}`);
   });
 });
 
