@@ -178,6 +178,7 @@ export class ExpressionReader extends TokenReader {
       return this.make(start, { kind: "const", type: { scalar, width }, value: literal.value });
     }
     const parts = this.arguments(undefined, word);
+    if (parts.length === 0) return this.report("kernel-type", `${word} takes 1 or ${width} parts`, at);
     const whole = parts.filter((p) => p !== undefined);
     if (whole.length !== parts.length || !whole[0]) return undefined;
     return this.make(start, { kind: "vector", parts: whole, type: { scalar: whole[0].type.scalar, width } });

@@ -2,6 +2,7 @@
 // kernel-parse-expression.ts. Whatever the text, it returns: size, nesting, depth and the number of messages are limited.
 // Whole-kernel rules (barriers, access, uniformity) are kernel-verify.ts.
 
+import { Bug } from "../support/bug.ts";
 import { type Diagnostic, error } from "../support/diagnostic.ts";
 import { type Location, sourceFile } from "../support/source.ts";
 import type { BufferDecl, Expr, Kernel, KernelType, ParamDecl, SharedDecl, Statement } from "./kernel.ts";
@@ -141,6 +142,7 @@ class KernelReader extends ExpressionReader {
       try {
         const statement = this.statement();
         if (statement) body.push(statement);
+        else if (this.diagnostics.length === 0) throw new Bug("a statement is dropped without a message");
       } catch (problem) {
         if (!(problem instanceof Skip) || this.hasEnough) throw problem;
         this.nesting = nesting;

@@ -129,6 +129,7 @@ describe("wrong kernel text", () => {
     ["kernel-type", "shift by 32", "let y = ^n << 32"],
     ["kernel-type", "component 2 of vec2<f32>", "let y = ^vec2(1.0).z"],
     ["kernel-type", "3 parts for a vec4<f32>", "let y = ^vec4(1.0, 2.0, 3.0)"],
+    ["kernel-type", "vec4 takes 1 or 4 parts", "let y = ^vec4()"],
     ["kernel-type", "select takes 3 arguments, not 2", "let y = select^(true, n)"],
     ["kernel-type", "expected vec4<f32>, this is f32", "^x[0] = a[0]"],
     ["kernel-type", "expected bool, this is u32", "^if n { return }"],
