@@ -52,6 +52,8 @@ export interface CompileOptions extends PassSelection {
   readonly set?: Readonly<Record<string, string>>;
   /** What the adapter can do; default `baseline`, which runs anywhere. */
   readonly target?: Target;
+  /** Schedules by kernel name, value or `*`, in place of those that would be chosen (docs/ir.md). */
+  readonly schedules?: Readonly<Record<string, string>>;
   /** Finds imported files; the standard library is the caller's to give (`std/...`). */
   readonly resolve?: Resolve;
 }
@@ -120,7 +122,12 @@ export function compileModule(
   const target = options.target ?? baseline;
   const runs = module.graphs.map((g) => runPasses(g, { ...options, target, lookup: lookupOp }));
   const optimized: Module = { name: module.name, graphs: runs.map((r) => r.graph) };
-  const lowered = lowerModule(optimized, { target, compiler: version, settings: settingsOf(front, options) });
+  const lowered = lowerModule(optimized, {
+    target,
+    compiler: version,
+    settings: settingsOf(front, options),
+    ...(options.schedules && { schedules: options.schedules }),
+  });
   return {
     module,
     optimized,
@@ -175,6 +182,7 @@ function settingsOf(
 ): Record<string, string> {
   const settings: Record<string, string> = {};
   if (options.config !== undefined) settings["config"] = options.config;
+  for (const [name, text] of Object.entries(options.schedules ?? {})) settings[`schedule ${name}`] = text;
   const entries = front?.settings ?? [];
   for (const entry of entries)
     for (const s of entry.settings)

@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { cliCodes } from "../src/cli/codes.ts";
+import { codegenCodes } from "../src/codegen/codes.ts";
 import { elaborationCodes } from "../src/elaborate/codes.ts";
 import { elaborateFile } from "../src/index.ts";
 import { irCodes } from "../src/ir/codes.ts";
@@ -27,6 +28,7 @@ export const layers: readonly Layer[] = [
   { title: "Weights, inputs, files and devices", when: "Running", codes: runtimeCodes },
   { title: "The command line", when: "On the command line", codes: cliCodes },
   { title: "Choosing passes", when: "Choosing passes", codes: passCodes },
+  { title: "Choosing schedules", when: "Choosing schedules", codes: codegenCodes },
   { title: "Graphs, kernels and sizes", when: "Evaluating a graph", codes: irCodes },
   { title: "Exporting to ONNX", when: "Exporting", codes: onnxCodes },
 ];

@@ -17,7 +17,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "plan-version":
     "The folder was compiled by a version of the program whose plans have another form. Compile the model again.",
   "runs-spec": "`--runs` takes the number of measured runs, at least 1.",
-  "set-spec": "`--set` takes a parameter of the model and its value: `--set classes=10`.",
+  "set-spec":
+    "`--set` takes a parameter of the model and its value: `--set classes=10`; `--schedule` a kernel and its schedule.",
   "tolerance-spec": "`--tolerance` takes a positive number, the largest difference that counts as equal.",
   "unknown-stage": "`--stage` is one of `graph`, `kernel`, `plan` and `wgsl`.",
   "unknown-target": "There is no built-in target of this name. The help lists them.",

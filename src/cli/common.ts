@@ -68,17 +68,18 @@ export interface ModelFlags {
   readonly without?: string;
   readonly also?: string;
   readonly stopAfter?: string;
+  readonly schedule?: readonly string[];
   readonly json?: boolean;
 }
 
-/** `--set key=value`, any number of times. */
-export function settings(list: readonly string[] = []): Record<string, string> {
+/** `--set key=value`, or another such flag, any number of times. */
+export function settings(list: readonly string[] = [], flag = "set"): Record<string, string> {
   const out: Record<string, string> = {};
   for (const item of list) {
     const at = item.indexOf("=");
     if (at <= 0)
       throw new InputError([
-        error("set-spec", `--set ${item} has no value`, { help: "write --set name=value" }),
+        error("set-spec", `--${flag} ${item} has no value`, { help: `write --${flag} name=value` }),
       ]);
     out[item.slice(0, at)] = item.slice(at + 1);
   }
@@ -93,6 +94,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.config !== undefined && { config: flags.config }),
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
     ...(flags.also !== undefined && { also: flags.also.split(",") }),
+    ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),
     ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
     ...(target && { target }),
   };

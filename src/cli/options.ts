@@ -12,6 +12,10 @@ export function modelOptions(command: Command): Command {
     .option("--config <name>", "a named configuration of the model")
     .option("--set <name=value...>", "parameters of the model")
     .option("--without <passes>", "passes to leave out, separated by commas")
+    .option(
+      "--schedule <name=schedule...>",
+      "how a contraction is cut, by kernel name, value or *, in place of the one that would be chosen",
+    )
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");
 }

@@ -11,11 +11,19 @@ import type { Bounds } from "./sizes.ts";
 
 const WORKGROUP = 64;
 
-export function elementKernel(region: Region, bounds: Bounds = {}): GroupKernel {
+/** `prepare` says how values that are no element work are had (`GroupCode.compute`). */
+export function elementKernel(
+  region: Region,
+  bounds: Bounds = {},
+  prepare?: (code: GroupCode) => void,
+): GroupKernel {
   const types = regionTypes(region);
   const result = types.get(region.results[0]!)!;
-  if (isFlat(region, types)) return buildKernel(region, bounds, (code) => flat(code, region, result));
-  return buildKernel(region, bounds, (code) => byRows(code, region, result));
+  const write = isFlat(region, types) ? flat : byRows;
+  return buildKernel(region, bounds, (code) => {
+    prepare?.(code);
+    return write(code, region, result);
+  });
 }
 
 function regionTypes(region: Region): Map<string, TensorType> {

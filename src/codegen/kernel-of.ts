@@ -3,7 +3,7 @@
 
 import { ceilDiv, dim, minDim, type Dim } from "../ir/dim.ts";
 import { add, builtin, mul, u32 } from "../ir/expr.ts";
-import type { Region } from "../ir/graph.ts";
+import type { Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr, Kernel } from "../ir/kernel.ts";
 import { GroupCode } from "./group.ts";
 import type { Bounds } from "./sizes.ts";
@@ -16,6 +16,15 @@ export interface GroupKernel {
   readonly grid: readonly [Dim, Dim, Dim];
   /** How it runs, for the reader: `contraction, subgroup 16x8, K by 4`. */
   readonly schedule: string;
+}
+
+/** One dispatch of a group: its kernel, and the values that its buffers are, inputs before results. */
+export interface GroupStep {
+  readonly kernel: GroupKernel;
+  readonly inputs: readonly ValueId[];
+  readonly results: readonly ValueId[];
+  /** Results of this step that the graph does not know: only a later step of the group reads them. */
+  readonly scratch: readonly Value[];
 }
 
 export interface KernelShape {
@@ -52,6 +61,11 @@ export function buildKernel(
     grid: shape.grid,
     schedule: shape.schedule,
   };
+}
+
+/** The step of a group, or of a part of one, that a kernel does. */
+export function stepOf(region: Region, kernel: GroupKernel): GroupStep {
+  return { kernel, inputs: region.params.map((p) => p.id), results: region.results, scratch: [] };
 }
 
 /** Workgroups in y before z is used; below the limit of 65,535 and a power of two. */

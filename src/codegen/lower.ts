@@ -20,10 +20,11 @@ import {
 } from "../ir/plan.ts";
 import type { Target } from "../ir/target.ts";
 import { byteSizeOf, elementsOf, type TensorType } from "../ir/types.ts";
-import { contractionKernel } from "./contraction-kernel.ts";
+import { contractionSteps, refuseContraction } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
-import type { GroupKernel } from "./kernel-of.ts";
+import { stepOf, type GroupStep } from "./kernel-of.ts";
 import { reductionKernel } from "./reduction-kernel.ts";
+import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds } from "./sizes.ts";
 import { bindingLayout } from "./wgsl/bindings.ts";
 import { printWgsl } from "./wgsl/print.ts";
@@ -32,6 +33,8 @@ export interface LowerOptions {
   readonly target: Target;
   readonly compiler: string;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Schedules other than those that would be chosen, as text, by kernel (`linear_gelu`), value (`%12`) or for all (`*`). */
+  readonly schedules?: Readonly<Record<string, string>>;
 }
 
 /** A value that the prepare program makes, and where it goes. */
@@ -51,10 +54,21 @@ export interface Lowered {
 
 const ALIGNMENT = 256;
 
+/** What the entry points of a plan share while they are lowered. */
+interface Lowering {
+  readonly kernels: KernelTable;
+  readonly constants: ConstantTable;
+  readonly target: Target;
+  readonly overrides: ScheduleOverrides;
+}
+
 export function lowerModule(module: Module, options: LowerOptions): Lowered {
   const kernels = new KernelTable();
   const constants = new ConstantTable(module.graphs.length > 1);
-  const entries = module.graphs.map((g) => lowerGraph(g, kernels, constants, options.target));
+  const overrides = new ScheduleOverrides(options.schedules ?? {});
+  const context: Lowering = { kernels, constants, target: options.target, overrides };
+  const entries = module.graphs.map((g) => lowerGraph(g, context));
+  overrides.finish();
   const plan: Plan = {
     format: planFormat,
     version: planVersion,
@@ -128,15 +142,19 @@ class KernelTable {
   }
 }
 
-function kernelOf(node: Node, target: Target, bounds: Bounds): GroupKernel {
-  if (!node.body) throw new Bug(`${node.op.name} was not grouped`);
+function stepsOf(node: Node, context: Lowering, bounds: Bounds): readonly GroupStep[] {
+  const { body } = node;
+  if (!body) throw new Bug(`${node.op.name} was not grouped`);
+  const { target, overrides } = context;
   switch (node.attrs["kind"]) {
-    case "contraction":
-      return contractionKernel(node.body, target, bounds);
+    case "contraction": {
+      const forced = overrides.of(node, (schedule) => refuseContraction(body, target, schedule));
+      return contractionSteps(body, target, bounds, forced);
+    }
     case "reduction":
-      return reductionKernel(node.body, target, bounds);
+      return [stepOf(body, reductionKernel(body, target, bounds))];
     case "element":
-      return elementKernel(node.body, bounds);
+      return [stepOf(body, elementKernel(body, bounds))];
     default:
       throw new Bug(`no generator for groups of kind ${String(node.attrs["kind"])}`);
   }
@@ -245,41 +263,54 @@ function planTensor(id: string, type: TensorType): PlanTensor {
 
 // ---- one entry point ------------------------------------------------------------------------------------------------
 
-function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable, target: Target): PlanEntry {
+function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
   const prepared = preparedValues(graph);
-  const types = typesOf(graph);
+  const types = new Map(typesOf(graph));
   const bounds: Record<string, Dim> = {};
   for (const s of graph.symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
   const slots = new Map(Object.keys(bounds).map((name, i) => [name, i]));
   const values: PlanTensor[] = [];
   const inArena = new Set<ValueId>();
-  const place = (id: ValueId): string => (prepared.has(id) ? constants.add(graph, id, types.get(id)!) : id);
+  const place = (id: ValueId): string =>
+    prepared.has(id) ? context.constants.add(graph, id, types.get(id)!) : id;
 
   const dispatches: PlanDispatch[] = [];
   for (const node of graph.nodes) {
     if (node.results.every((r) => prepared.has(r.id))) continue;
-    const made = kernelOf(node, target, bounds);
-    for (const r of node.results) {
-      values.push(planTensor(r.id, r.type));
-      inArena.add(r.id);
-    }
-    const bound = [...node.inputs, ...node.results.map((r) => r.id)];
-    const kernel = kernels.add(
-      made.kernel,
-      String(node.attrs["name"]),
-      node,
-      bound.map((id) => inArena.has(id)),
-    );
-    dispatches.push({
-      kernel,
-      buffers: bound.map(place),
-      params: made.params.map(showDim),
-      grid: made.grid.map((d) => showDim(substituteDim(d, bounds))) as unknown as PlanDispatch["grid"],
-      locations: node.spans,
-      nodes: node.results.map((r) => r.id),
-      schedule: made.schedule,
-      flops: showDim(flopsOf(node)),
-      bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
+    const name = String(node.attrs["name"]);
+    const outside = namesOutside(node);
+    stepsOf(node, context, bounds).forEach((step, i, steps) => {
+      for (const v of step.scratch) {
+        outside.set(v.id, `${node.results[0]!.id}.${v.id}`);
+        types.set(outside.get(v.id)!, v.type);
+      }
+      const results = step.results.map((id) => outside.get(id)!);
+      for (const id of results) {
+        values.push(planTensor(id, types.get(id)!));
+        inArena.add(id);
+      }
+      const bound = [...step.inputs.map((id) => outside.get(id)!), ...results];
+      const isLast = i === steps.length - 1;
+      const kernel = context.kernels.add(
+        step.kernel.kernel,
+        isLast ? name : `${name}_parts`,
+        node,
+        bound.map((id) => inArena.has(id)),
+      );
+      dispatches.push({
+        kernel,
+        buffers: bound.map(place),
+        params: step.kernel.params.map(showDim),
+        grid: step.kernel.grid.map((d) =>
+          showDim(substituteDim(d, bounds)),
+        ) as unknown as PlanDispatch["grid"],
+        locations: node.spans,
+        nodes: results,
+        schedule: step.kernel.schedule,
+        // Of a group in several steps, the first does nearly all.
+        flops: i === 0 ? showDim(flopsOf(node)) : "0",
+        bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
+      });
     });
   }
   return {
@@ -307,6 +338,15 @@ function lowerGraph(graph: Graph, kernels: KernelTable, constants: ConstantTable
     values,
     dispatches,
   };
+}
+
+/** What parameters and results of a group's body are called in the graph. */
+function namesOutside(node: Node): Map<ValueId, ValueId> {
+  const { params, results } = node.body!;
+  return new Map([
+    ...params.map((p, i) => [p.id, node.inputs[i]!] as const),
+    ...results.map((id, i) => [id, node.results[i]!.id] as const),
+  ]);
 }
 
 /** Two for each multiply-add, one for each element of anything else. */

@@ -1,51 +1,84 @@
-// Schedules of contractions: how the work is cut. A schedule is data, chosen here from the target and what is known of the sizes;
-// a tuner can search the same space. The builder (contraction-kernel.ts) can make a kernel for any of them.
+// Schedules of contractions: how the work is cut. A schedule is data with a text form, chosen here from the target and what is known of
+// the sizes; a tuner can search the same space. The builder (contraction-kernel.ts) can make a kernel for any that is not refused here.
 
-import { constantOf, type Dim } from "../ir/dim.ts";
+import { constantOf, isMultipleOf, type Dim } from "../ir/dim.ts";
 import type { Target } from "../ir/target.ts";
 
+/**
+ * subgroup: a workgroup is one subgroup; its lanes lie along the columns, each loads other rows, and values of the row operand are
+ * handed round by broadcast. register: every invocation holds a tile of its own and reads both operands itself. workgroup: the same
+ * tiles, but slabs of both operands go through workgroup memory first, and every element is read from its buffer once a workgroup.
+ */
+const kinds = ["subgroup", "register", "workgroup"] as const;
+
 export interface ContractionSchedule {
-  /**
-   * subgroup: a workgroup is one subgroup; its lanes lie along the columns, each loads other rows, and values of the row operand
-   * are handed round by broadcast. register: every invocation holds a tile of its own and reads both operands itself.
-   */
-  readonly kind: "subgroup" | "register";
-  /** Rows of the result in one workgroup (subgroup) or one invocation (register). */
-  readonly rows: number;
-  /** Vectors of four columns in one invocation. */
-  readonly vectors: number;
-  /** Steps along the reduction at once: 4 where the row operand is contiguous along it, else 1. */
-  readonly step: 1 | 4;
-  /** Invocations in x (columns) and y (rows) of a register schedule. */
+  readonly kind: (typeof kinds)[number];
+  /** Invocations along the columns and along the rows; a subgroup lies along the columns and holds the same rows. */
   readonly threads: readonly [number, number];
+  /** Rows of the result in one invocation. */
+  readonly rows: number;
+  /** Vectors of columns in one invocation. */
+  readonly vectors: number;
+  /** Columns in a vector: neighbours in memory, read and written at once. */
+  readonly width: 1 | 4;
+  /** Steps along the innermost axis of the reduction at once; the depth of a slab where operands go through workgroup memory. */
+  readonly step: number;
+  /** Parts of the reduction, each in workgroups of its own; a second dispatch adds them up in order and does the epilogue. */
+  readonly split: number;
   /** Results go through workgroup memory, so that the epilogue is written once, in a loop over the rows: small shaders compile fast. */
   readonly stagedEpilogue: boolean;
 }
 
+/** What is known of a contraction before a schedule is chosen. */
 export interface ContractionFacts {
   readonly target: Target;
   readonly rows: Dim;
+  readonly columns: Dim;
+  readonly batch: Dim;
+  /** Innermost axis of the reduction. */
+  readonly reduction: Dim;
   /** The row operand can be read four at a time along the innermost reduction axis. */
   readonly rowVectors: boolean;
+  /** The result can be written four columns at a time. */
+  readonly columnVectors: boolean;
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
   const step = f.rowVectors ? 4 : 1;
-  const width = f.target.subgroupSize;
+  const lanes = f.target.subgroupSize;
   const few = fewRows(f.rows);
-  if (width > 0) {
+  const common = { vectors: 1, width: f.columnVectors ? 4 : 1, step, split: 1 } as const;
+  // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
+  if (f.target.measured.workgroupMemoryGain > 1 && !few) return tiled(f);
+  if (lanes > 0) {
     // Each step costs one read for the rows a lane fetches and one for each column: more rows, fewer reads. Four fetches a lane; more
     // than 32 rows spill. 8, 16, 24 and 32 rows run alike on lavapipe, and 32 compile in half the time of 16.
-    const rows = few ? Math.min(8, width) : Math.min(32, 4 * width);
-    const vectors = 1;
-    return { kind: "subgroup", rows, vectors, step, threads: [width, 1], stagedEpilogue: true };
+    const rows = few ? Math.min(8, lanes) : Math.min(32, 4 * lanes);
+    return { ...common, kind: "subgroup", threads: [lanes, 1], rows, stagedEpilogue: true };
   }
   return {
+    ...common,
     kind: "register",
-    rows: few ? 1 : 4,
-    vectors: 1,
-    step,
     threads: few ? [64, 1] : [8, 8],
+    rows: few ? 1 : 4,
+    stagedEpilogue: false,
+  };
+}
+
+/** The classic tiles of a GPU: 64 x 64 results, 16 an invocation, slabs of 16 steps. Smaller where the result or the sum is. */
+function tiled(f: ContractionFacts): ContractionSchedule {
+  const width = f.columnVectors ? 4 : 1;
+  const columns = constantOf(f.columns) ?? 64;
+  const across = columns <= 8 * width ? 8 : 16;
+  const reduction = constantOf(f.reduction) ?? 16;
+  return {
+    kind: "workgroup",
+    threads: [across, across],
+    rows: 4,
+    vectors: 1,
+    width,
+    step: reduction < 8 ? 4 : reduction < 16 ? 8 : 16,
+    split: 1,
     stagedEpilogue: false,
   };
 }
@@ -58,10 +91,96 @@ function fewRows(rows: Dim): boolean {
   return only !== undefined && only.atoms.length === 1 && only.coefficient < 16;
 }
 
+// ---- which of them a target can run --------------------------------------------------------------------------------
+
+/** Bounds of the space; beyond them shaders only grow. */
+const MOST = { rows: 64, vectors: 8, accumulators: 128, step: 64, split: 64 };
+
+/** Why there is no kernel for this schedule here, or undefined where there is one. */
+export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): string | undefined {
+  const { limits, subgroupSize } = f.target;
+  const [across, down] = s.threads;
+  const invocations = across * down;
+  for (const [what, n, most] of [
+    ["invocations", invocations, limits.maxComputeInvocationsPerWorkgroup],
+    ["invocations in x", invocations, limits.maxComputeWorkgroupSizeX],
+    ["rows", s.rows, MOST.rows],
+    ["vectors", s.vectors, MOST.vectors],
+    ["registers for sums", s.rows * s.vectors, MOST.accumulators],
+    ["steps", s.step, MOST.step],
+    ["parts of the sum", s.split, MOST.split],
+  ] as const)
+    if (n > most) return `${n} ${what}, and ${most} are the most`;
+  if (s.width === 4 && !f.columnVectors)
+    return `the columns do not lie in fours in memory: they have to be taken one by one (width=1)`;
+  if (s.kind === "subgroup") {
+    if (subgroupSize === 0) return `${f.target.name} has no subgroups of a fixed size`;
+    if (across !== subgroupSize || down !== 1)
+      return `a workgroup is one subgroup here: threads=${subgroupSize}x1`;
+  }
+  if (s.kind !== "workgroup" && !isMultipleOf(f.reduction, s.step))
+    return `the reduction is no multiple of ${s.step}, and only slabs in workgroup memory have an uneven end`;
+  const bytes = sharedBytes(s);
+  if (bytes > limits.maxComputeWorkgroupStorageSize)
+    return `${bytes} bytes of workgroup memory, and ${limits.maxComputeWorkgroupStorageSize} are the most`;
+  return undefined;
+}
+
+/** Workgroup memory: slabs of both operands, and the results where the epilogue is staged. */
+export function sharedBytes(s: ContractionSchedule): number {
+  const [across, down] = s.threads;
+  const columns = across * s.vectors * s.width;
+  const slabs = s.kind === "workgroup" ? s.step * (down * s.rows + columns) : 0;
+  return 4 * (slabs + (s.stagedEpilogue ? down * s.rows * columns : 0));
+}
+
+// ---- text -----------------------------------------------------------------------------------------------------------
+
+/** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. */
 export function showSchedule(s: ContractionSchedule): string {
-  const tile =
-    s.kind === "subgroup"
-      ? `${s.rows}x${s.threads[0] * s.vectors * 4} a subgroup`
-      : `${s.rows}x${s.vectors * 4} an invocation, ${s.threads[0]}x${s.threads[1]} invocations`;
-  return `contraction, ${s.kind}, ${tile}, reduction by ${s.step}${s.stagedEpilogue ? ", staged epilogue" : ""}`;
+  const epilogue = s.stagedEpilogue ? "staged" : "direct";
+  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}`;
+}
+
+export type ParsedSchedule =
+  { readonly schedule: ContractionSchedule } | { readonly problem: string; readonly schedule?: undefined };
+
+const fields = ["threads", "tile", "width", "step", "split", "epilogue"] as const;
+const defaults = { width: "4", step: "4", split: "1", epilogue: "direct" };
+
+/** Reads what `showSchedule` writes. Threads and tile must be given; the rest has defaults. */
+export function parseSchedule(text: string): ParsedSchedule {
+  const colon = text.indexOf(":");
+  const kind = kinds.find((k) => k === text.slice(0, colon));
+  if (!kind) return { problem: `a schedule begins with ${kinds.map((k) => `${k}:`).join(", ")}` };
+  const given: Record<string, string> = { ...defaults };
+  for (const part of text.slice(colon + 1).split(",")) {
+    const [name = "", value = ""] = part.split("=", 2);
+    if (!fields.some((f) => f === name))
+      return { problem: `there is no ${name || "empty field"} in a schedule, only ${fields.join(", ")}` };
+    given[name] = value;
+  }
+  const threads = pair(given["threads"]);
+  const tile = pair(given["tile"]);
+  if (!threads || !tile) return { problem: "threads and tile are two counts each: threads=16x16,tile=4x1" };
+  const step = count(given["step"]);
+  const split = count(given["split"]);
+  if (step === undefined || split === undefined) return { problem: "step and split are counts" };
+  const width = given["width"] === "4" ? 4 : given["width"] === "1" ? 1 : undefined;
+  if (width === undefined) return { problem: "width is 1 or 4" };
+  const epilogue = given["epilogue"];
+  if (epilogue !== "staged" && epilogue !== "direct") return { problem: "epilogue is staged or direct" };
+  const stagedEpilogue = epilogue === "staged";
+  return {
+    schedule: { kind, threads, rows: tile[0], vectors: tile[1], width, step, split, stagedEpilogue },
+  };
+}
+
+function count(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : undefined;
+}
+
+function pair(text: string | undefined): readonly [number, number] | undefined {
+  const [a, b, ...more] = (text ?? "").split("x").map(count);
+  return a !== undefined && b !== undefined && more.length === 0 ? [a, b] : undefined;
 }

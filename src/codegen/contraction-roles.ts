@@ -1,0 +1,130 @@
+// What takes part in a contraction, sorted for the generator: result axes into columns (the axis that is innermost in memory, from one
+// operand), rows (all axes of the other operand) and batch (the rest). The row operand is handed round, the column operand is read by
+// neighbours in memory.
+
+import { Bug } from "../support/bug.ts";
+import { constantOf, isMultipleOf, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { f32, splat, u32 } from "../ir/expr.ts";
+import type { Node, Region } from "../ir/graph.ts";
+import type { Expr } from "../ir/kernel.ts";
+import type { ContractionSpec, ElementContext } from "../ir/op.ts";
+import type { Target } from "../ir/target.ts";
+import { orderOf, stridesOf, type TensorType } from "../ir/types.ts";
+import type { GroupCode } from "./group.ts";
+import type { ContractionFacts } from "./schedule.ts";
+
+/** How the result's axes and the operands take part. */
+export interface Roles {
+  readonly node: Node;
+  readonly result: TensorType;
+  readonly spec: ContractionSpec;
+  /** Operand index: 0 or 1. */
+  readonly columnOperand: 0 | 1;
+  readonly rowOperand: 0 | 1;
+  readonly columns: readonly number[];
+  readonly rows: readonly number[];
+  readonly batch: readonly number[];
+}
+
+export function sizeOf(roles: Roles, axes: readonly number[]): Dim {
+  return productDim(axes.map((a) => roles.result.shape[a]!));
+}
+
+export function rolesOf(region: Region): Roles {
+  const node = region.nodes.find((n) => n.op.lowering.kind === "contraction");
+  if (!node || node.op.lowering.kind !== "contraction")
+    throw new Bug("a contraction group without a contraction");
+  const types = new Map(region.params.map((p) => [p.id, p.type]));
+  for (const n of region.nodes) for (const r of n.results) types.set(r.id, r.type);
+  const result = node.results[0]!.type;
+  const spec = node.op.lowering.describe(
+    node.inputs.map((x) => (x === "" ? undefined : types.get(x))),
+    node.attrs,
+    result,
+  );
+  const order = orderOf(result);
+  const inner = order.at(-1)!;
+  const columnOperand = spec.left.includes(inner) ? 0 : 1;
+  const columns = [inner];
+  const other = columnOperand === 0 ? spec.right : spec.left;
+  const rows = order.filter((a) => other.includes(a));
+  const batch = order.filter((a) => !rows.includes(a) && !columns.includes(a));
+  return { node, result, spec, columnOperand, rowOperand: columnOperand === 0 ? 1 : 0, columns, rows, batch };
+}
+
+/** What a schedule is chosen by. */
+export function factsOf(region: Region, roles: Roles, target: Target): ContractionFacts {
+  const columns = sizeOf(roles, roles.columns);
+  const inner = roles.columns.at(-1)!;
+  return {
+    target,
+    rows: sizeOf(roles, roles.rows),
+    columns,
+    batch: sizeOf(roles, roles.batch),
+    reduction: roles.spec.reduce.at(-1)!,
+    rowVectors: rowVectors(region, roles),
+    columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
+  };
+}
+
+/** Is the row operand contiguous along the innermost reduction axis, in fours? */
+function rowVectors(region: Region, roles: Roles): boolean {
+  const inner = roles.spec.reduce.at(-1);
+  if (!inner || !isMultipleOf(inner, 4)) return false;
+  const type = region.params.find((p) => p.id === roles.node.inputs[roles.rowOperand])?.type;
+  if (!type) return true; // computed inside the kernel: its own loads decide
+  const last = orderOf(type).at(-1)!;
+  return sameDim(type.shape[last]!, inner);
+}
+
+/** What `describe` asks of its context: sizes only. */
+function specContext(code: GroupCode, roles: Roles): ElementContext {
+  const no = (): never => {
+    throw new Bug(`${roles.node.op.name}: an index function may only ask for sizes`);
+  };
+  return {
+    attrs: roles.node.attrs,
+    result: roles.result,
+    type: (i) => code.type(roles.node.inputs[i]!),
+    has: (i) => (roles.node.inputs[i] ?? "") !== "",
+    size: (d) => code.size(d),
+    read: no,
+    readInside: no,
+    bind: (_, e) => e,
+  };
+}
+
+/** Reads an operand at a result index and a reduction index; padding reads zero. */
+export function readOperand(
+  code: GroupCode,
+  roles: Roles,
+  operand: 0 | 1,
+  out: readonly Expr[],
+  k: readonly Expr[],
+): Expr {
+  const c = specContext(code, roles);
+  const id = roles.node.inputs[operand]!;
+  if (operand === 1) return code.read(id, roles.spec.rightIndex(c, out, k).index);
+  const at = roles.spec.leftIndex(c, out, k);
+  if (!at.inside) return code.read(id, at.index);
+  const inside = code.emitter.bind("inside", code.space.resolve(at.inside));
+  const safe = at.index.map((e) =>
+    e.kind === "const" || (e.kind === "name" && e.name.startsWith("@"))
+      ? e
+      : code.emitter.bind("at", {
+          kind: "select",
+          condition: inside,
+          yes: code.space.resolve(e),
+          no: u32(0),
+          type: e.type,
+        }),
+  );
+  const value = code.read(id, safe);
+  return code.emitter.bind("padded", {
+    kind: "select",
+    condition: splat(inside, value.type.width),
+    yes: value,
+    no: splat(f32(0), value.type.width),
+    type: value.type,
+  });
+}
