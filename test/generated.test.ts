@@ -44,6 +44,19 @@ describe("codes of errors", () => {
     expect(idle).toEqual([]);
   });
 
+  it("no two are the same words", () => {
+    // `missing-inputs` beside `input-missing` would leave people to guess which means what.
+    const words = (code: string): string =>
+      [...code.matchAll(/[a-z]+/g)]
+        .map(([w]) => w.replace(/s$/, ""))
+        .sort()
+        .join(" ");
+    const alike = [...documented].filter((a) =>
+      [...documented].some((b) => a !== b && words(a) === words(b)),
+    );
+    expect(alike).toEqual([]);
+  });
+
   it("each paragraph is a sentence or more", () => {
     for (const { codes } of layers)
       for (const [code, text] of Object.entries(codes)) expect(text, code).toMatch(/^[A-Z`].{12,}[.?]$/s);

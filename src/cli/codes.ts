@@ -3,9 +3,8 @@
 export const cliCodes: Readonly<Record<string, string>> = {
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
-  "file-read":
-    "A file is not there, may not be read, is larger than a file of its kind should be, or changed while it was read. The message has the reason.",
-  "missing-weights":
+  "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
+  "weights-missing":
     "The command computes with weights and was given none. `--weights FILE.safetensors` reads trained ones, `--weights seed:0` makes them from their names.",
   "output-exists":
     "The folder to write is there already. `--force` writes into it, `-o` names another. Nothing was changed.",

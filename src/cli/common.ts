@@ -1,6 +1,6 @@
 // What every command shares: reading model files and their imports, showing diagnostics, exit codes.
 
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve as resolvePath, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createColors } from "picocolors";
@@ -15,6 +15,7 @@ import {
 import { builtinTargets, type Target } from "../ir/target.ts";
 import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { render, renderJson } from "../support/render.ts";
+import { readBytes } from "./files.ts";
 
 export const colors = createColors(process.stdout.isTTY && !process.env["NO_COLOR"]);
 
@@ -25,16 +26,7 @@ export const packageRoot = resolvePath(dirname(fileURLToPath(import.meta.url)), 
 const MAX_BYTES = 4 * 2 ** 20;
 
 export function readModel(path: string, most = MAX_BYTES): SourceText {
-  try {
-    const info = statSync(path);
-    if (!info.isFile()) throw new Error("it is no file");
-    if (info.size > most) throw new Error(`it has more than ${most} bytes`);
-    return { name: path, text: readFileSync(path, "utf8") };
-  } catch (e) {
-    const reason =
-      (e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message;
-    throw new InputError([error("file-read", `${path} cannot be read: ${reason}`)]);
-  }
+  return { name: path, text: readBytes(path, most).toString("utf8") };
 }
 
 /** Imports: `std/...` from the package, all else from the folder of the importing file and below the model's own folder. */
@@ -52,9 +44,11 @@ export function resolverFor(
       const real = realpathSync(name);
       if (!real.startsWith(realpathSync(fence) + sep))
         return { problem: `${path} leaves the folder of the model` };
-      if (statSync(real).size > MAX_BYTES) return { problem: `${path} has more than ${MAX_BYTES} bytes` };
-      return { name: isStd ? path : relative(process.cwd(), real), text: readFileSync(real, "utf8") };
-    } catch {
+      const shown = relative(process.cwd(), real);
+      return isStd ? { ...readModel(shown), name: path } : readModel(shown);
+    } catch (e) {
+      if (e instanceof InputError && e.diagnostics[0]?.code !== "file-missing")
+        return { problem: e.diagnostics[0]!.message };
       return { problem: `there is no file ${isStd ? path : relative(process.cwd(), name)}` };
     }
   };

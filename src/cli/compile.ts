@@ -79,7 +79,7 @@ async function compileTo(file: string, flags: CompileFlags): Promise<void> {
   const specs = flags.weights ?? [];
   if (specs.length === 0)
     throw new InputError([
-      error("missing-weights", "no weights are given", {
+      error("weights-missing", "no weights are given", {
         help: "--weights FILE.safetensors, or --weights seed:0",
       }),
     ]);

@@ -1,10 +1,11 @@
 // A compiled folder: plan.json, constants.bin, one .wgsl file for each kernel. Runs without the compiler.
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planFormat, planVersion, type Plan } from "../ir/plan.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { checkPlan } from "../ir/plan-check.ts";
+import { readBytes } from "./files.ts";
 
 /** More than this is no plan. */
 const MAX_PLAN_BYTES = 256 * 2 ** 20;
@@ -25,7 +26,7 @@ export function writeFolder(folder: string, plan: Plan, constants: Uint8Array): 
 }
 
 export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<ArrayBuffer> } {
-  const text = read(join(folder, "plan.json"), MAX_PLAN_BYTES).toString("utf8");
+  const text = readBytes(join(folder, "plan.json"), MAX_PLAN_BYTES).toString("utf8");
   let data: unknown;
   try {
     data = JSON.parse(text);
@@ -52,9 +53,9 @@ export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<
     const name = /^kernels\/([\w.-]+\.wgsl)$/.exec(k.wgsl)?.[1];
     if (name === undefined || !available.has(name))
       throw wrong("plan-content", `${folder} has no shader ${k.wgsl}`);
-    return { ...k, wgsl: read(join(folder, "kernels", name), 2 ** 24).toString("utf8") };
+    return { ...k, wgsl: readBytes(join(folder, "kernels", name), 2 ** 24).toString("utf8") };
   });
-  const file = read(join(folder, "constants.bin"), 2 ** 36);
+  const file = readBytes(join(folder, "constants.bin"), 2 ** 36);
   const constants = new Uint8Array(file.byteLength);
   constants.set(file);
   for (const c of plan.constants)
@@ -64,19 +65,6 @@ export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<
         `constants.bin of ${folder} is cut off: ${c.id} ends at byte ${c.offset + c.bytes} of ${constants.byteLength}`,
       );
   return { plan: { ...plan, kernels }, constants };
-}
-
-function read(path: string, most: number): Buffer {
-  try {
-    const info = statSync(path);
-    if (info.size > most) throw new Error(`it has more than ${most} bytes`);
-    return readFileSync(path);
-  } catch (e) {
-    throw wrong(
-      "file-read",
-      `${path} cannot be read: ${(e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message}`,
-    );
-  }
 }
 
 function wrong(code: string, message: string, help?: string): InputError {

@@ -1,6 +1,6 @@
 // `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { packWeights, settleGuards } from "../index.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
@@ -9,6 +9,7 @@ import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { readBytes } from "./files.ts";
 import {
   colors,
   compileFile,
@@ -72,7 +73,7 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   const unsettled = compileFile(file, flags, device.target);
   if (!flags.weights?.length)
     throw new InputError([
-      error("missing-weights", "no weights are given", {
+      error("weights-missing", "no weights are given", {
         help: "--weights FILE.safetensors for trained ones, --weights seed:0 for numbers made from their names",
       }),
     ]);
@@ -213,21 +214,16 @@ type Labels =
   | { readonly kind: "names"; readonly names: readonly string[] }
   | { readonly kind: "classes"; readonly classes: Tensor };
 
+/** More than this is no list of names. */
+const MAX_LABEL_BYTES = 16 * 2 ** 20;
+
 async function readLabels(path: string): Promise<Labels> {
   if (/\.safetensors$/.test(path)) {
     const found = need(await loadInputs([path], [{ name: "labels", dtype: "i32", shape: ["N"] }], {}));
     return { kind: "classes", classes: found["labels"]! };
   }
-  try {
-    return {
-      kind: "names",
-      names: readFileSync(path, "utf8")
-        .split(/\r?\n/)
-        .filter((l) => l !== ""),
-    };
-  } catch {
-    throw new InputError([error("file-read", `${path} cannot be read`)]);
-  }
+  const lines = readBytes(path, MAX_LABEL_BYTES).toString("utf8").split(/\r?\n/);
+  return { kind: "names", names: lines.filter((l) => l !== "") };
 }
 
 function report(

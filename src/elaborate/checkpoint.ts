@@ -82,7 +82,7 @@ export function planCheckpoint(
     else
       state.diagnostics.push(
         error(
-          "weight-shape",
+          "weights-shape",
           `${w.key} is [${entry.shape.join(", ")}] in the checkpoint, and [${w.shape.join(", ")}] in the model`,
         ),
       );
@@ -98,7 +98,7 @@ export function planCheckpoint(
 function missingWeight(key: string, left: readonly string[], count: number): Diagnostic {
   // Comparing every name with every other one is for a handful, not for the wrong file.
   const near = count <= 50 && left.length <= 5_000 ? nearest(key, left) : undefined;
-  return error("missing-weight", `the checkpoint has no ${key}`, {
+  return error("weights-missing", `the checkpoint has no ${key}`, {
     help: near === undefined ? undefined : `it has ${near}, which no weight needs`,
   });
 }

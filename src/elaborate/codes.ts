@@ -50,7 +50,7 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
   "missing-input": "A call lacks an input that is not optional.",
   "missing-parameter": "A call lacks a parameter that has no default.",
   "missing-return": "The body of a block ends without `return`.",
-  "missing-weight": "The checkpoint has no tensor of this name, also after its map was applied.",
+  "weights-missing": "The checkpoint has no tensor of this name, also after its map was applied.",
   "needs-label":
     "A call makes weights and has no label to name them by. Only a block with a single layer, called with a label, may leave it out.",
   "no-match": "No arm of a `match` is for this value. Add one, or `_ => ...` for all others.",
@@ -103,7 +103,7 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
   "unknown-type": "There is no type of this name.",
   "unknown-word": "The word is not one of the enumeration.",
   unreachable: "Statements stand behind `return`.",
-  "weight-shape": "A tensor of the checkpoint has another shape than the weight it is for.",
+  "weights-shape": "A tensor of the checkpoint has another shape than the weight it is for.",
   "which-model": "The file has several models, and none is the default. Choose one with `--model`.",
   "wrong-arguments":
     "A function of compile-time values was called with the wrong number of arguments, or by name.",

@@ -13,7 +13,7 @@ export const irCodes: Readonly<Record<string, string>> = {
     "An input has more or fewer axes than the model declares. A single picture needs its batch axis too: `[1, 3, H, W]`.",
   "input-shape":
     "A size of an input is not the one that the model declares, or no size at all. The message names the axis.",
-  "input-type":
+  "input-dtype":
     "An input has another element type than the model declares. Convert it, or change the signature of the model.",
   "ir-cannot-infer":
     "An op of a graph text gives no type for the inputs and attributes that stand there. The label says what it failed at.",
@@ -59,14 +59,14 @@ export const irCodes: Readonly<Record<string, string>> = {
   "kernel-type":
     "An expression of a kernel text has a type that cannot stand here. Kernels convert nothing on their own: write the conversion.",
   "kernel-unknown-name": "A kernel text uses a name or a function that is not defined.",
-  "missing-input": "An input of the model was not given.",
-  "missing-weight": "The evaluator was not given a weight that the graph reads.",
-  "state-shape": "A state was given a tensor of another shape than the model declares for it.",
+  "missing-input": "An input of the graph is not given.",
+  "weights-missing": "The evaluator was not given a weight that the graph reads. The message has its name.",
+  "state-type": "A state was given a tensor of another shape than the model declares for it.",
   "too-large":
     "A tensor would have more elements, or more bytes, than can be computed with. Run a smaller batch or image.",
   "unbound-dimension":
     "No input says how large a dimension is. Give it with `--dim NAME=NUMBER`, or `dims` in the library.",
   "unknown-dimension": "A size was given for a dimension that the model does not have.",
   "unknown-state": "A value was given for a state that the model does not have.",
-  "weight-shape": "A weight has another shape than the graph declares for it.",
+  "weights-shape": "A weight has another shape than the graph declares for it.",
 };

@@ -93,7 +93,7 @@ function checkGiven(
   for (const input of graph.inputs) {
     const given = inputs[input.name];
     if (given && given.dtype !== input.type.dtype)
-      out.push(error("input-type", `input ${input.name} is ${given.dtype}, expected ${input.type.dtype}`));
+      out.push(error("input-dtype", `input ${input.name} is ${given.dtype}, expected ${input.type.dtype}`));
   }
   for (const [name, given] of Object.entries(states)) {
     const state = graph.states.find((s) => s.name === name);
@@ -108,7 +108,7 @@ function checkGiven(
     if (!fits)
       out.push(
         error(
-          "state-shape",
+          "state-type",
           `state ${name} is ${given.dtype}[${given.shape.join(", ")}], expected ${showType(state.type)}`,
         ),
       );
@@ -181,11 +181,11 @@ class Run {
     if (!weight) return undefined;
     const value = this.#fetch(weight.key);
     const shape = weight.type.shape.map((d) => this.size(d));
-    if (!value) throw new InputError([error("missing-weight", `there is no weight called ${weight.key}`)]);
+    if (!value) throw new InputError([error("weights-missing", `there is no weight called ${weight.key}`)]);
     if (value.shape.join() !== shape.join())
       throw new InputError([
         error(
-          "weight-shape",
+          "weights-shape",
           `weight ${weight.key} is [${value.shape.join(", ")}], expected ${showType(weight.type)}`,
         ),
       ]);

@@ -30,7 +30,7 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "unknown-state": "The model has no state of this name.",
 
   // Inputs of a run, as tensors.
-  "dimension-value": "A size given with `dims` is no whole number of at least 0.",
+  "bad-dimension": "A size given with `--dim` or `dims` is no whole number of at least 0.",
   "input-data": "A tensor has more or fewer numbers than its shape holds.",
   "input-device":
     "A tensor on a GPU lies on another device than that of the session. Read it to the processor first, or open both on one device.",
@@ -38,21 +38,20 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "input-order":
     "A tensor on a GPU lies in memory in another order than the model reads. Read it to the processor first.",
   "input-shape": "The shape of an input is not the one that the model declares, or cannot be one.",
-  "missing-input": "An input of the model was not given to `run`.",
-  "unknown-input": "The model has no input of this name. The help lists its inputs.",
+  "unknown-input":
+    "Something is given for an input that the model does not have. The help lists its inputs, or suggests the nearest name.",
 
   // Inputs of a run, as arguments.
   "input-dim":
     "An input that is made rather than read has a size that nothing says, or one that is too large. Add `--dim NAME=SIZE`.",
   "input-duplicate": "An input is given by two arguments, or by one and by a tensor of a file.",
-  "input-missing":
-    "An input of the model is given by no argument: `--input NAME=FILE`, or `--input NAME=seed:WORD` to make one.",
+  "missing-input":
+    "An input of the model is not given. `--input NAME=FILE` reads one, `--input NAME=seed:WORD` makes one; in the library, `run` takes a tensor by its name.",
   "input-preprocess":
     "A picture was given for an input, and the model does not say with `preprocess` how a picture becomes that input.",
   "input-spec":
     "`--input` takes `FILE.safetensors`, `NAME=FILE` with a .npy file or picture, or `NAME=seed:WORD`; and it must be clear which input a file is for.",
   "input-tensor": "The file has no tensor of the name that was asked for.",
-  "input-unknown": "An argument is for an input that the model does not have.",
   "output-format": "Results are written to .safetensors, or to .npy where there is one.",
   "output-is-input": "The file to write is one that the run reads. Nothing was written.",
 
@@ -107,17 +106,17 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   // Weights.
   "weights-dtype":
     "A weight is a float in the model and an integer in the checkpoint, or the other way round.",
-  "weights-duplicate":
+  "weights-shard-duplicate":
     "Two files of a checkpoint hold a tensor of the same name, so it is not clear which is meant.",
   "weights-format":
     'The weights are no safetensors file. A .pth file becomes one with PyTorch: `safetensors.torch.save_file(torch.load("x.pth", weights_only=True), "x.safetensors")`.',
   "weights-index":
     "The index of a checkpoint in several files cannot be read, or its files do not hold what it says.",
   "weights-index-limit": "The index of a checkpoint is larger, or names more files, than is read.",
-  "weights-map":
-    "A rule of the checkpoint map does not apply to the tensors that the file has, such as a split that does not come out.",
+  "checkpoint-rule":
+    "A rule of the checkpoint map does not apply to the tensors that the file has: a split that does not come out, a `concat` of parts that do not fit.",
   "weights-missing":
-    "The checkpoint lacks weights that the model needs. All are listed, with the nearest name that is not used. Where a whole prefix differs, a checkpoint map of the model translates it; `tokenloom weights FILE` shows what the model wants.",
+    "The checkpoint lacks weights that the model needs, or none is given for one of the model's namespaces. All are listed, with the nearest name that is not used. Where a whole prefix differs, a checkpoint map of the model translates it; `tokenloom weights FILE` shows what the model wants.",
   "weights-namespace": "Weights are given for a namespace that the model does not have.",
   "weights-shape":
     "A weight has another shape in the checkpoint than in the model. Often a parameter of the model is set differently (`--set`, `--config`).",

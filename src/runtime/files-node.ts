@@ -110,7 +110,7 @@ function checkName(spec: InputSpec, inputs: readonly Wanted[]): Diagnostic | und
   }
   if (names.includes(spec.name)) return undefined;
   const near = nearest(spec.name, names);
-  return error("input-unknown", `the model has no input ${spec.name}`, {
+  return error("unknown-input", `the model has no input ${spec.name}`, {
     help: near ? `is it ${near}?` : `its inputs are ${names.join(", ")}`,
   });
 }
@@ -123,7 +123,7 @@ function givenTwice(name: string): Diagnostic {
 
 function notGiven(input: Wanted): Diagnostic {
   const file = input.preprocess ? "FILE.png" : "FILE.npy";
-  return error("input-missing", `input ${input.name} (${showInput(input)}) is not given`, {
+  return error("missing-input", `input ${input.name} (${showInput(input)}) is not given`, {
     help: `add --input ${input.name}=${file}, or ${input.name}=seed:${input.name} to try the model out`,
   });
 }
@@ -138,7 +138,7 @@ async function readFileSpec(
 ): Promise<Outcome<readonly (readonly [string, Tensor])[]>> {
   const input = inputs.find((i) => i.name === (spec.name ?? inputs[0]?.name));
   if (spec.format === "safetensors") return readSafetensors(spec, inputs);
-  if (!input) return failed(error("input-unknown", "the model has no input"));
+  if (!input) return failed(error("unknown-input", "the model has no input"));
   const read =
     spec.format === "npy" ? await readArray(spec.path, input.dtype) : await readPicture(spec.path, input);
   const checked = read.value ? checkShape(read.value, input, spec.path) : read;

@@ -92,7 +92,7 @@ function unknownInputs(entry: PlanEntry, inputs: RunInputs): readonly Diagnostic
 
 function checkDim(name: string, value: number): readonly Diagnostic[] {
   if (Number.isSafeInteger(value) && value >= 0) return [];
-  return [error("dimension-value", `dimension ${name} cannot be ${value}`, { help: "give a whole number" })];
+  return [error("bad-dimension", `dimension ${name} cannot be ${value}`, { help: "give a whole number" })];
 }
 
 /** The outputs that were asked for, in the order of the entry. */

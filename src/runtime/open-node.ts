@@ -52,11 +52,12 @@ async function readAt(handle: FileHandle, offset: number, length: number): Promi
   return out;
 }
 
-function notRegular(path: string): Diagnostic {
+export function notRegular(path: string): Diagnostic {
   return error("file-kind", `${path} is not a regular file`);
 }
 
-function openFailure(path: string, cause: unknown): Diagnostic {
+/** Why a file could not be opened, from what Node threw. */
+export function openFailure(path: string, cause: unknown): Diagnostic {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   if (code === "ENOENT" || code === "ENOTDIR") return error("file-missing", `there is no file ${path}`);
   if (code === "EACCES" || code === "EPERM") return error("file-read", `${path} may not be read`);

@@ -39,9 +39,13 @@ export function mergeStores(
       const other = homes.get(key);
       if (other && diagnostics.length < 10)
         diagnostics.push(
-          error("weights-duplicate", `tensor ${shown(key)} is in ${other.store.name} and in ${store.name}`, {
-            help: "give one of them a namespace (--weights name=FILE), or leave it out",
-          }),
+          error(
+            "weights-shard-duplicate",
+            `tensor ${shown(key)} is in ${other.store.name} and in ${store.name}`,
+            {
+              help: "give one of them a namespace (--weights name=FILE), or leave it out",
+            },
+          ),
         );
       tensors.set(key, { ...t, key });
       homes.set(key, { store, key: t.key });

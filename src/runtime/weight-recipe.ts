@@ -119,7 +119,10 @@ export async function applyRecipe(
       )
     : { problem: `${recipe.kind} of nothing` };
   if (!of || "problem" in result)
-    return failed(...diagnostics, error("weights-map", "problem" in result ? result.problem : recipe.kind));
+    return failed(
+      ...diagnostics,
+      error("checkpoint-rule", "problem" in result ? result.problem : recipe.kind),
+    );
   return ok(compute(recipe, of, parts, result.shape), diagnostics);
 }
 

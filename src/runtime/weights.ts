@@ -95,7 +95,7 @@ function checkOne(
       : ` (made from ${recipeKeys(recipe).slice(0, 4).map(shown).join(", ")})`;
   const found = recipeShape(recipe, (key) => has.get(key)!.shape);
   const name = `weight ${shown(weight.key)}${from}`;
-  if ("problem" in found) out.push(error("weights-map", `${name}: ${found.problem}`));
+  if ("problem" in found) out.push(error("checkpoint-rule", `${name}: ${found.problem}`));
   else if (!sameShape(found.shape, weight.shape)) {
     const squeezed = (s: readonly number[]): readonly number[] => s.filter((x) => x !== 1);
     const help = sameShape(squeezed(found.shape), squeezed(weight.shape))

@@ -1,5 +1,6 @@
 // The command line from outside: exit codes, what is printed where, data that parses, and messages for what users get wrong.
 
+import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderJson } from "../../src/index.ts";
@@ -54,9 +55,18 @@ describe("reading models", () => {
     expect(json.diagnostics).not.toHaveLength(0);
   });
 
+  it.skipIf(process.platform === "win32")("never waits for a pipe, given or imported", async () => {
+    const pipe = installed.path("pipe.model");
+    execFileSync("mkfifo", [pipe]);
+    await expectRefused(["check", pipe], "file-kind", "is not a regular file");
+    const importing = installed.path("importing.model");
+    writeFileSync(importing, 'import { A } from "./pipe"\nmodel m() (x: f32[B]) -> f32[B] { return x }\n');
+    await expectRefused(["check", importing], "import-not-found", "is not a regular file");
+  });
+
   it("refuses what is not there, and what is misspelt", async () => {
-    await expectRefused(["check", "no/such.model"], "file-read", "no/such.model", "there is no such file");
-    await expectRefused(["check", "examples"], "file-read");
+    await expectRefused(["check", "no/such.model"], "file-missing", "there is no file no/such.model");
+    await expectRefused(["check", "examples"], "file-kind");
     await expectRefused(["check", digits, "--set", "dims"], "set-spec");
     await expectRefused(["check", digits, "--set", "clases=3"], "unknown-parameter", "classes");
     await expectRefused(["ir", digits, "--target", "gpu"], "unknown-target", "lavapipe");
@@ -242,13 +252,13 @@ describe("running", () => {
       await expectRefused(["run", text, "--input", one], "plan-syntax");
       const empty = installed.path("empty");
       mkdirSync(empty, { recursive: true });
-      await expectRefused(["run", empty, "--input", one], "file-read");
+      await expectRefused(["run", empty, "--input", one], "file-missing");
     });
   });
 
   it("refuses missing weights and inputs before it runs anything", async () => {
-    await expectRefused(["run", digits, "--input", one], "missing-weights", "--weights");
-    await expectRefused(["run", digits, "--weights", "seed:0"], "input-missing", "images");
+    await expectRefused(["run", digits, "--input", one], "weights-missing", "--weights");
+    await expectRefused(["run", digits, "--weights", "seed:0"], "missing-input", "images");
     await expectRefused(["run", digits, "--weights", "none.safetensors", "--input", one], "file-missing");
     await expectRefused(
       ["run", digits, "--weights", images, "--input", one],

@@ -141,7 +141,7 @@ describe("weights of several checkpoints", () => {
     await refused(go(`small=${small}`), "weights-missing", "no checkpoint is given for large");
     await refused(go(`lage=${large}`, "seed:0"), "weights-namespace", "is it large?");
     await refused(go("small=seed:1", `small=${small}`), "weights-spec", "small");
-    await refused(go(`small=${small}`, `small=${small}`, "seed:0"), "weights-duplicate", "small");
+    await refused(go(`small=${small}`, `small=${small}`, "seed:0"), "weights-shard-duplicate", "small");
     // The names are equal, the sizes are not.
     await refused(go(`small=${large}`, "seed:0"), "weights-shape", "fc1.weight");
   });

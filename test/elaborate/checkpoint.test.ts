@@ -62,13 +62,13 @@ describe("planCheckpoint", () => {
     expect(plan.missing).toEqual(["head.weight"]);
     expect(plan.unused).toEqual(["head.wieght"]);
     expect(plan.diagnostics.map((d) => [d.code, d.help])).toEqual([
-      ["missing-weight", "it has head.wieght, which no weight needs"],
+      ["weights-missing", "it has head.wieght, which no weight needs"],
     ]);
   });
 
   it("refuses a shape that does not hold the same numbers in the same order", () => {
     const plan = planCheckpoint(undefined, [tensor("w", 3, 2)], [{ key: "w", shape: [2, 3] }]);
-    expect(plan.diagnostics.map((d) => d.code)).toEqual(["weight-shape"]);
+    expect(plan.diagnostics.map((d) => d.code)).toEqual(["weights-shape"]);
     expect(plan.missing).toEqual([]);
   });
 

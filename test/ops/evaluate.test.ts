@@ -139,13 +139,13 @@ describe("weights and states", () => {
   });
 
   test("a weight that is missing or of another shape is told", () => {
-    expect(codesOf(() => evaluate(scaled, new Map(), { x }))).toEqual(["missing-weight"]);
-    expect(codesOf(() => evaluate(scaled, () => f32([3], [1, 2, 3]), { x }))).toEqual(["weight-shape"]);
+    expect(codesOf(() => evaluate(scaled, new Map(), { x }))).toEqual(["weights-missing"]);
+    expect(codesOf(() => evaluate(scaled, () => f32([3], [1, 2, 3]), { x }))).toEqual(["weights-shape"]);
   });
 
   test("an input of another element type is told", () => {
     const wrong = tensor("i32", [1, 2], [3, 4]);
-    expect(codesOf(() => evaluate(scaled, () => f32([2], [1, 1]), { x: wrong }))).toEqual(["input-type"]);
+    expect(codesOf(() => evaluate(scaled, () => f32([2], [1, 1]), { x: wrong }))).toEqual(["input-dtype"]);
   });
 
   const counter = (() => {
@@ -172,7 +172,7 @@ describe("weights and states", () => {
   test("a state that does not fit is told", () => {
     const given = (states: Record<string, Tensor>) => () =>
       evaluate(counter, new Map(), { x: f32([2], [1, 2]) }, { states });
-    expect(codesOf(given({ load: f32([3], [1, 2, 3]) }))).toEqual(["state-shape"]);
+    expect(codesOf(given({ load: f32([3], [1, 2, 3]) }))).toEqual(["state-type"]);
     expect(codesOf(given({ other: f32([2], [1, 2]) }))).toEqual(["unknown-state"]);
   });
 });

@@ -247,7 +247,7 @@ export function sessionSuite(wanted: string): void {
         "dimension-conflict: B is 2 by --dim B=2 and 1 by axis 0 of x",
       ]);
       expect(await errors({ x: ones([1, 4]) }, { B: 1.5 })).toEqual([
-        "dimension-value: dimension B cannot be 1.5",
+        "bad-dimension: dimension B cannot be 1.5",
       ]);
       expect(await errors({ x: ones([1, 4]) }, { Z: 1 })).toEqual([
         "unknown-dimension: there is no dimension Z",

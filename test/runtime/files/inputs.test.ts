@@ -129,8 +129,8 @@ describe("inputs", () => {
 
   it("names what is wrong with an argument", async () => {
     const unknown = await loadInputs([`imgae=${cat}`], [image]);
-    expect(unknown.diagnostics[0]).toMatchObject({ code: "input-unknown", help: "is it image?" });
-    expect(codes(await loadInputs([], [image, mask]))).toEqual(["input-missing", "input-missing"]);
+    expect(unknown.diagnostics[0]).toMatchObject({ code: "unknown-input", help: "is it image?" });
+    expect(codes(await loadInputs([], [image, mask]))).toEqual(["missing-input", "missing-input"]);
     expect(codes(await loadInputs(["mask=ones", "mask=zeros"], [mask], { B: 1, T: 1 }))).toEqual([
       "input-duplicate",
     ]);

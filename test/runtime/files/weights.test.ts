@@ -165,7 +165,7 @@ describe("recipes", () => {
     ];
     for (const recipe of wrong) {
       expect(recipeShape(recipe, (key) => source[key]!.shape)).toHaveProperty("problem");
-      expect(codes(await apply(recipe))).toEqual(["weights-map"]);
+      expect(codes(await apply(recipe))).toEqual(["checkpoint-rule"]);
     }
     expect(codes(await applyRecipe({ kind: "stack", axis: 0, parts: [a] }, async () => failed()))).toEqual(
       [],
@@ -224,7 +224,7 @@ describe("sources", () => {
   });
 
   it("refuses doubles, strangers and gaps", async () => {
-    expect(await load("one", "two", "small=two")).toEqual(["weights-duplicate"]);
+    expect(await load("one", "two", "small=two")).toEqual(["weights-shard-duplicate"]);
     expect(await load("one", "smal=two")).toEqual(["weights-namespace"]);
     expect(await load("one", "seed:1")).toEqual(["weights-spec"]);
     expect(await load("one")).toEqual(["weights-missing"]);
