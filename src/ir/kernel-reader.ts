@@ -125,9 +125,7 @@ export class TokenReader {
   }
 
   protected add(code: string, message: string, init: DiagnosticInit): void {
-    // A name from the text may have any length.
-    const short = message.length > 500 ? `${message.slice(0, 500)}...` : message;
-    if (this.diagnostics.length < maxMessages) this.diagnostics.push(error(code, short, init));
+    if (this.diagnostics.length < maxMessages) this.diagnostics.push(error(code, message, init));
     else throw new Skip();
   }
 

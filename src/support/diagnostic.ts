@@ -44,12 +44,22 @@ function make(severity: Severity, code: string, message: string, init: Diagnosti
   return {
     severity,
     code,
-    message,
-    notes: init.notes ?? [],
+    message: shortened(message),
+    notes: (init.notes ?? []).map((n) => ({ ...n, message: shortened(n.message) })),
     ...(init.span !== undefined && { span: init.span }),
-    ...(init.label !== undefined && { label: init.label }),
-    ...(init.help !== undefined && { help: init.help }),
+    ...(init.label !== undefined && { label: shortened(init.label) }),
+    ...(init.help !== undefined && { help: shortened(init.help) }),
   };
+}
+
+/** More than this is read by nobody. */
+const mostCharacters = 2000;
+
+/** A name that a message quotes from a file may have any length. */
+function shortened(text: string): string {
+  if (text.length <= mostCharacters) return text;
+  // No half of a surrogate pair is left at the end.
+  return `${text.slice(0, mostCharacters - 3).replace(/[\ud800-\udbff]$/, "")}...`;
 }
 
 export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {

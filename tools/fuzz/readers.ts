@@ -59,9 +59,12 @@ function demand(holds: boolean, promise: string, detail?: string): void {
 /** Diagnostics can be shown, point into their file, and are not endless. */
 function demandShowable(diagnostics: readonly Diagnostic[]): void {
   demand(diagnostics.length <= 250, "a reader has at most 250 diagnostics");
-  for (const { span, code, message } of diagnostics) {
+  for (const { span, code, message, label = "", help = "", notes } of diagnostics) {
     demand(/^[a-z][\w.-]*$/.test(code), "a code is a word", code);
-    demand(message !== "" && message.length < 5000, "a message has a length that can be read", message);
+    demand(message !== "", "a message says something", code);
+    for (const text of [message, label, help, ...notes.map((n) => n.message)])
+      demand(text.length <= 2000, "a message has a length that can be read", text);
+    demand(notes.length <= 100, "a diagnostic has notes that can be read", `${notes.length} for ${code}`);
     if (!span) continue;
     const ok = span.start >= 0 && span.start <= span.end && span.end <= span.file.text.length;
     demand(ok, "a span lies in its file", `${span.start} to ${span.end} for ${code}`);
