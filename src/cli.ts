@@ -9,6 +9,7 @@ import { benchCommand } from "./cli/bench.ts";
 import { checkCommands } from "./cli/check.ts";
 import { show } from "./cli/common.ts";
 import { writeCommands } from "./cli/compile.ts";
+import { explainCommands } from "./cli/explain.ts";
 import { machineCommands } from "./cli/machine.ts";
 import { runCommand } from "./cli/run.ts";
 import { verifyCommand } from "./cli/verify.ts";
@@ -29,6 +30,7 @@ writeCommands(program);
 runCommand(program);
 verifyCommand(program);
 benchCommand(program);
+explainCommands(program);
 machineCommands(program);
 
 try {

@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { benchCommand } from "../src/cli/bench.ts";
 import { checkCommands } from "../src/cli/check.ts";
 import { writeCommands } from "../src/cli/compile.ts";
+import { explainCommands } from "../src/cli/explain.ts";
 import { machineCommands } from "../src/cli/machine.ts";
 import { runCommand } from "../src/cli/run.ts";
 import { verifyCommand } from "../src/cli/verify.ts";
@@ -174,7 +175,15 @@ function problemOf(program: Command, line: string): string | undefined {
 
 function commandLine(): Command {
   const program = new Command("tokenloom");
-  for (const add of [checkCommands, writeCommands, runCommand, verifyCommand, benchCommand, machineCommands])
+  for (const add of [
+    checkCommands,
+    writeCommands,
+    runCommand,
+    verifyCommand,
+    benchCommand,
+    explainCommands,
+    machineCommands,
+  ])
     add(program);
   return program;
 }

@@ -18,9 +18,22 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   codegen: ["ir", "support"],
   runtime: ["ir", "support"],
   onnx: ["ir", "support"],
+  explain: ["passes", "runtime/memory", "ir", "support"],
   // The public interface sees everything but the command line.
-  index: ["support", "ir", "ops", "parser", "elaborate", "passes", "codegen", "runtime", "onnx"],
-  cli: ["index", "support", "ir", "ops", "parser", "elaborate", "passes", "codegen", "runtime", "onnx"],
+  index: ["support", "ir", "ops", "parser", "elaborate", "passes", "codegen", "runtime", "onnx", "explain"],
+  cli: [
+    "index",
+    "support",
+    "ir",
+    "ops",
+    "parser",
+    "elaborate",
+    "passes",
+    "codegen",
+    "runtime",
+    "onnx",
+    "explain",
+  ],
 };
 
 /** External packages and the only places that may import them. */

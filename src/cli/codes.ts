@@ -3,11 +3,14 @@
 export const cliCodes: Readonly<Record<string, string>> = {
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
+  "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "weights-missing":
     "The command computes with weights and was given none. `--weights FILE.safetensors` reads trained ones, `--weights seed:0` makes them from their names.",
   "output-exists":
     "The folder to write is there already. `--force` writes into it, `-o` names another. Nothing was changed.",
+  "page-not-built":
+    "The page of `explain` is made when the package is built. In a copy of the repository: `npm run build`.",
   "plan-content":
     "A compiled folder does not hold together: its plan names what is not there, or has fields that cannot be read. Compile the model again.",
   "plan-format":
@@ -15,11 +18,20 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "plan-syntax": "The `plan.json` of a compiled folder is not JSON. Compile the model again.",
   "plan-version":
     "The folder was compiled by a version of the program whose plans have another form. Compile the model again.",
+  "profile-format":
+    "A profile is what `run --profile` writes. The message says what is wrong with this file.",
+  "profile-mismatch":
+    "A profile has one time for each dispatch, and this model has another number of them. Profile it with the same settings.",
   "runs-spec": "`--runs` takes the number of measured runs, at least 1.",
   "set-spec":
     "`--set` takes a parameter of the model and its value: `--set classes=10`; `--schedule` a kernel and its schedule.",
   "tolerance-spec": "`--tolerance` takes a positive number, the largest difference that counts as equal.",
+  "unknown-kernel":
+    "The plan has no kernel of this number or name. Numbers begin at 0; `ir --stage kernel` prints all.",
+  "unknown-rule": "No pass and no rule has this name. docs/passes.md lists both.",
+  "unknown-source": "The model was not compiled from this file. The help lists those it was.",
   "unknown-stage": "`--stage` is one of `graph`, `kernel`, `plan` and `wgsl`.",
+  "unknown-weight": "The model reads no weight of this key. `tokenloom weights FILE` lists them.",
   "unknown-target": "There is no built-in target of this name. The help lists them.",
   "which-entry":
     "The command looks at one entry point, and several were asked for. `--entry` or `--model` names one.",

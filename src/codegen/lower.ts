@@ -2,11 +2,12 @@
 // makes. Knows how groups become kernels; knows no op by name and no GPU API.
 
 import { Bug } from "../support/bug.ts";
-import { addDim, constantOf, dim, evaluateDim, mulDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
+import { addDim, constantOf, dim, evaluateDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
 import { preparedValues, typesOf, type Graph, type Module, type Node, type ValueId } from "../ir/graph.ts";
 import { printKernel } from "../ir/kernel-print.ts";
 import { printNodeWhole } from "../ir/print.ts";
 import { verifyKernel } from "../ir/kernel-verify.ts";
+import { flopsOf } from "../ir/stats.ts";
 import type { Kernel } from "../ir/kernel.ts";
 import {
   planFormat,
@@ -19,7 +20,7 @@ import {
   type PlanTensor,
 } from "../ir/plan.ts";
 import type { Target } from "../ir/target.ts";
-import { byteSizeOf, elementsOf, type TensorType } from "../ir/types.ts";
+import { byteSizeOf, type TensorType } from "../ir/types.ts";
 import { contractionSteps, refuseContraction } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
@@ -308,7 +309,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
         nodes: results,
         schedule: step.kernel.schedule,
         // Of a group in several steps, the first does nearly all.
-        flops: i === 0 ? showDim(flopsOf(node)) : "0",
+        flops: i === 0 ? showDim(flopsOf(node, types)) : "0",
         bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
       });
     });
@@ -347,21 +348,4 @@ function namesOutside(node: Node): Map<ValueId, ValueId> {
     ...params.map((p, i) => [p.id, node.inputs[i]!] as const),
     ...results.map((id, i) => [id, node.results[i]!.id] as const),
   ]);
-}
-
-/** Two for each multiply-add, one for each element of anything else. */
-function flopsOf(node: Node): Dim {
-  const body = node.body!;
-  const types = new Map(body.params.map((p) => [p.id, p.type]));
-  for (const n of body.nodes) for (const r of n.results) types.set(r.id, r.type);
-  return body.nodes
-    .map((n) => {
-      const result = n.results[0]!.type;
-      const inputs = n.inputs.map((x) => (x === "" ? undefined : types.get(x)));
-      const macs = n.op.macs?.(inputs, n.attrs, result);
-      if (macs) return mulDim(macs, dim(2));
-      if (n.op.traits.includes("movement")) return dim(0);
-      return elementsOf(n.op.lowering.kind === "reduce" ? inputs[0]! : result);
-    })
-    .reduce(addDim, dim(0));
 }

@@ -1,7 +1,7 @@
 // Counts of a graph: nodes, parameters, multiply-adds of one run, nodes of each op. Symbolic where sizes are. Knows no particular
 // op: each says how many multiply-adds it makes.
 
-import { addDim, dim, type Dim } from "./dim.ts";
+import { addDim, dim, mulDim, type Dim } from "./dim.ts";
 import { preparedValues, typesOf } from "./graph.ts";
 import type { Graph, Node, ValueId } from "./graph.ts";
 import { elementsOf, type TensorType } from "./types.ts";
@@ -43,7 +43,21 @@ export function graphStats(graph: Graph): GraphStats {
   return { nodes, preparedNodes, parameters, macs, byOp };
 }
 
-function typesOfBody(body: NonNullable<Node["body"]>): ReadonlyMap<ValueId, TensorType> {
+export function typesOfBody(body: NonNullable<Node["body"]>): ReadonlyMap<ValueId, TensorType> {
   const values = [...body.params, ...body.nodes.flatMap((n) => n.results)];
   return new Map(values.map((v) => [v.id, v.type]));
+}
+
+/** Two for each multiply-add, one for each element of anything else; of a node with a body, those of its nodes. */
+export function flopsOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): Dim {
+  if (node.body) {
+    const inside = typesOfBody(node.body);
+    return node.body.nodes.map((n) => flopsOf(n, inside)).reduce(addDim, dim(0));
+  }
+  const result = node.results[0]!.type;
+  const inputs = node.inputs.map((x) => (x === "" ? undefined : types.get(x)));
+  const macs = node.op.macs?.(inputs, node.attrs, result);
+  if (macs) return mulDim(macs, dim(2));
+  if (node.op.traits.includes("movement")) return dim(0);
+  return elementsOf(node.op.lowering.kind === "reduce" ? inputs[0]! : result);
 }
