@@ -151,7 +151,7 @@ function documentOf(
     flags.profile === undefined
       ? undefined
       : readProfile(readModel(flags.profile, MAX_PROFILE).text, flags.profile);
-  const compiled = compileFile(file, flags, targetNamed(profile?.target ?? flags.target));
+  const compiled = compileFile(file, flags, profile?.target ?? targetNamed(flags.target));
   const at = compiled.plan.entries.find((e) => e.name === (profile?.entry ?? e.name));
   if (profile && at?.dispatches.length !== profile.doc.nanoseconds.length)
     throw new InputError([

@@ -1,7 +1,8 @@
 // `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
 
-import { existsSync, statSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import { traceOf } from "../explain/profile.ts";
 import { packWeights, settleGuards } from "../index.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
@@ -36,6 +37,7 @@ export interface RunFlags extends ModelFlags {
   readonly top?: string;
   readonly labels?: string;
   readonly batch?: string;
+  readonly profile?: string;
 }
 
 export function runCommand(program: Command): void {
@@ -51,6 +53,10 @@ export function runCommand(program: Command): void {
       "names for --top, one a line; or a .safetensors file with a tensor `labels`, for the accuracy",
     )
     .option("--batch <n>", "run at most n rows at a time")
+    .option(
+      "--profile <file>",
+      "run once more, measure each dispatch, and write a trace (Chrome trace format)",
+    )
     .action(run);
 }
 
@@ -118,6 +124,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   const start = performance.now();
   const outputs = await inBatches(session, inputs, flags);
   const took = performance.now() - start;
+  const profile = flags.profile === undefined ? undefined : await profileRun(session, device, inputs, flags);
   const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
   if (flags.output !== undefined)
     need(
@@ -150,9 +157,47 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     print(
       `${colors.dim("first run")}  ${milliseconds(took)} with ${session.stats.dispatches} dispatches, ${session.stats.kernels} kernels, arena ${mebibytes(session.stats.arenaBytes)}`,
     );
+    if (profile !== undefined) print(`${colors.dim("profile")}  ${profile}`);
   }
   session.dispose();
   device.device.destroy();
+}
+
+/** A run of its own: measuring each dispatch costs time, so the numbers above are of the run without it. */
+async function profileRun(
+  session: Session,
+  device: OpenedDevice,
+  inputs: Readonly<Record<string, Tensor>>,
+  flags: RunFlags,
+): Promise<string> {
+  const entry = entryOf(session.plan, flags.entry);
+  const options = { dims: dimsFor(session.plan, entry, dimsOf(flags)), entry: entry.name };
+  const stamped = await session.runWith(inputs, { ...options, profile: true });
+  const method = stamped.nanoseconds ? "timestamps" : "wall-clock";
+  const { nanoseconds = [], dims } = stamped.nanoseconds
+    ? stamped
+    : await session.runWith(inputs, { ...options, profile: "wall-clock" });
+  const trace = traceOf(
+    {
+      entry: entry.name,
+      target: session.plan.target,
+      dims,
+      doc: { adapter: device.name, method, nanoseconds },
+    },
+    entry.dispatches.map((d, i) => ({
+      kernel: session.plan.kernels[d.kernel]!.name,
+      nanoseconds: nanoseconds[i]!,
+      args: {
+        kernel: d.kernel,
+        schedule: d.schedule,
+        lines: d.locations.map((l) => `${l.file}:${l.line}`),
+      },
+    })),
+  );
+  writeFileSync(flags.profile!, JSON.stringify(trace));
+  const total = nanoseconds.reduce((a, b) => a + b, 0);
+  const how = method === "timestamps" ? "GPU timestamps" : "wall clock, one submit a dispatch: no timestamps";
+  return `${flags.profile}: ${milliseconds(total / 1e6)} in ${nanoseconds.length} dispatches (${how})`;
 }
 
 /** Cuts along the first axis where `--batch` says so, and joins the outputs. */

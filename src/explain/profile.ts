@@ -1,12 +1,13 @@
 // Profiles: Chrome trace format (chrome://tracing, Perfetto), with what `explain` needs beside the events. Written here, read here.
 
 import { InputError, error } from "../support/diagnostic.ts";
+import { baseline, type Target } from "../ir/target.ts";
 import type { ProfileDoc } from "./document.ts";
 
 export interface Profile {
   readonly entry: string;
-  /** Name of the target it was compiled for. */
-  readonly target: string;
+  /** What it was compiled for. */
+  readonly target: Target;
   readonly dims: Readonly<Record<string, number>>;
   readonly doc: ProfileDoc;
 }
@@ -78,8 +79,8 @@ export function readProfile(text: string, name: string): Profile {
   if (!isRecord(other) || other["format"] !== format) throw bad("it was not written by run --profile");
   if (other["version"] !== version) throw bad(`its version is not ${version}`);
   const { entry, target, dims, adapter, method, nanoseconds } = other;
-  if (typeof entry !== "string" || typeof target !== "string" || typeof adapter !== "string")
-    throw bad("its entry, target or adapter is missing");
+  if (typeof entry !== "string" || typeof adapter !== "string") throw bad("its entry or adapter is missing");
+  if (!isTarget(target)) throw bad("its target is no target");
   if (method !== "timestamps" && method !== "wall-clock") throw bad("its method is unknown");
   if (!isRecord(dims) || !Object.values(dims).every(isCount)) throw bad("its sizes are no sizes");
   if (!Array.isArray(nanoseconds) || !nanoseconds.every(isTime)) throw bad("its times are no times");
@@ -99,4 +100,18 @@ function isCount(x: unknown): boolean {
 }
 function isTime(x: unknown): boolean {
   return typeof x === "number" && Number.isFinite(x) && x >= 0;
+}
+
+/** The fields of a target, with numbers where numbers are. */
+function isTarget(x: unknown): x is Target {
+  if (!isRecord(x) || typeof x["name"] !== "string" || !isCount(x["subgroupSize"])) return false;
+  const { features, limits, measured } = x;
+  return (
+    Array.isArray(features) &&
+    features.every((f) => typeof f === "string") &&
+    isRecord(limits) &&
+    Object.keys(baseline.limits).every((name) => isCount(limits[name])) &&
+    isRecord(measured) &&
+    Object.keys(baseline.measured).every((name) => isTime(measured[name]))
+  );
 }

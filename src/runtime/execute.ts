@@ -21,7 +21,7 @@ export interface Execution {
   readonly outputs: readonly PlanOutput[];
   /** Outputs stay on the device. */
   readonly keep: boolean;
-  readonly profile: boolean;
+  readonly profile: boolean | "wall-clock";
 }
 
 export interface Executed {
@@ -49,17 +49,27 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     layout.bytes > 0 ? r.buffers.grow("readback", layout.bytes, usage.MAP_READ | usage.COPY_DST) : undefined;
   if (readback || kept.length > 0) await r.buffers.settle("ask for fewer outputs, or run a smaller batch");
   const timer =
-    x.profile && r.device.features.has("timestamp-query")
+    x.profile === true && r.device.features.has("timestamp-query")
       ? new Timer(r.device, bound.steps.length)
       : undefined;
   // The first run at some sizes is watched: what fails there would fail in silence later.
   const watch = bound.proven ? undefined : new Watch(r.device);
   try {
-    const encoder = r.device.createCommandEncoder({ label: bound.entry.name });
+    let encoder = r.device.createCommandEncoder({ label: bound.entry.name });
     writeInputs(r, bound, x.inputs, encoder);
     if (r.surroundings.extents) writeExtents(r, bound);
     clock.push(performance.now());
-    const dispatches = timer ? encodeTimed(encoder, bound, timer) : encodePass(encoder, bound);
+    let apart: readonly number[] | undefined;
+    if (x.profile === "wall-clock") {
+      r.device.queue.submit([encoder.finish()]);
+      apart = await runApart(r.device, bound);
+      encoder = r.device.createCommandEncoder({ label: bound.entry.name });
+    }
+    const dispatches = apart
+      ? bound.steps.filter((s) => !s.empty).length
+      : timer
+        ? encodeTimed(encoder, bound, timer)
+        : encodePass(encoder, bound);
     copyOutputs(bound, encoder, layout, readback?.buffer, kept);
     copyStates(r, bound, encoder);
     timer?.resolve(encoder);
@@ -77,7 +87,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
       const tensors = Object.fromEntries(
         layout.outputs.map((o) => [o.output.name, readOutput(bound, o, mapped, size)]),
       );
-      const nanoseconds = timer && (await timer.read());
+      const nanoseconds = apart ?? (timer && (await timer.read()));
       clock.push(performance.now());
       const span = (i: number): number => clock[i + 1]! - clock[i]!;
       return {
@@ -123,7 +133,7 @@ function writeExtents(r: Resident, bound: Bound): void {
 
 // ---- dispatches -----------------------------------------------------------------------------------------------------
 
-function encodePass(encoder: GPUCommandEncoder, bound: Bound): number {
+function encodePass(encoder: GPUCommandEncoder, bound: Pick<Bound, "steps">): number {
   const pass = encoder.beginComputePass();
   let current: GPUComputePipeline | undefined;
   let count = 0;
@@ -149,6 +159,21 @@ function encodeTimed(encoder: GPUCommandEncoder, bound: Bound, timer: Timer): nu
     pass.end();
   });
   return bound.steps.filter((s) => !s.empty).length;
+}
+
+/** Nanoseconds of each dispatch by the clock of the host: one submit each, waited for. The wait is in the time too. */
+async function runApart(device: GPUDevice, bound: Bound): Promise<readonly number[]> {
+  await device.queue.onSubmittedWorkDone();
+  const nanoseconds: number[] = [];
+  for (const step of bound.steps) {
+    const start = performance.now();
+    const encoder = device.createCommandEncoder();
+    encodePass(encoder, { steps: [step] });
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+    nanoseconds.push(step.empty ? 0 : (performance.now() - start) * 1e6);
+  }
+  return nanoseconds;
 }
 
 /** Error scopes around a run. */

@@ -28,15 +28,15 @@ export interface RunOptions {
   readonly outputs?: readonly string[] | undefined;
   /** Symbols that no input fixes. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
-  /** Measure each dispatch by timestamps, one pass each. */
-  readonly profile?: boolean | undefined;
+  /** Measure each dispatch: by timestamps, one pass each; or by the clock of the host, one submit each. */
+  readonly profile?: boolean | "wall-clock" | undefined;
 }
 
 export interface RunResult {
   readonly outputs: Readonly<Record<string, Tensor>>;
   /** What the symbols stood for, live values of bounded ones among them. */
   readonly dims: DimEnv;
-  /** Nanoseconds per dispatch, where `profile` was asked for and the adapter has timestamps. */
+  /** Nanoseconds per dispatch, where `profile` was asked for and, unless by wall clock, the adapter has timestamps. */
   readonly nanoseconds?: readonly number[];
 }
 

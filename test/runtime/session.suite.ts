@@ -212,6 +212,16 @@ export function sessionSuite(wanted: string): void {
       expect(nanoseconds?.every((n) => n >= 0 && n < 60e9) ?? true).toBe(true);
       await session.dispose();
     });
+
+    it("measures dispatches by the clock of the host where asked to: the same result, a time for each", async () => {
+      const { plan, constants } = twoStep();
+      const session = await createSession(device, plan, constants);
+      const { outputs, nanoseconds } = await session.runWith({ x: x(3) }, { profile: "wall-clock" });
+      expect([...outputs["out"]!.data]).toEqual(expected(3));
+      expect(nanoseconds?.length).toBe(4);
+      expect(nanoseconds!.filter((n) => n > 0).length).toBe(session.stats.dispatches);
+      await session.dispose();
+    });
   });
 
   describe("wrong inputs", () => {
