@@ -102,6 +102,8 @@ export type AxisRelation =
     }
   /** Result position p of `axis` is at the same place, and uses every position (softmax, norm statistics). */
   | { readonly kind: "whole"; readonly axis: number }
+  /** Result position p of `axis` uses position floor(p / size): neighbours share one (key heads of grouped queries). */
+  | { readonly kind: "grouped"; readonly axis: number; readonly size: number }
   /** Anything else: a reshape, a gather. */
   | { readonly kind: "other" };
 

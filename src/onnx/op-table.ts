@@ -3,6 +3,7 @@
 
 import { addDim, constantOf, type Dim } from "../ir/dim.ts";
 import {
+  alongAxis,
   axes,
   axis,
   castTo,
@@ -74,6 +75,18 @@ const constant: Translate = (c) => {
   if (shape.length === 0) return c.writer.scalar(value, dtype);
   const one = tensorProto({ dtype, shape: [1], data: new Float64Array([value]) });
   return c.writer.node("ConstantOfShape", [c.writer.shape(shape)], { value: { tensor: one } });
+};
+
+const iota: Translate = (c) => {
+  const { writer } = c;
+  const { dtype, shape } = c.result;
+  const of = shape.length;
+  const along = (number(c, "axis") + of) % of;
+  const from = size(c, "start");
+  const bound = (d: Dim) => writer.node("Squeeze", [writer.size(d)]);
+  const counted = writer.node("Range", [bound(from), bound(addDim(from, shape[along]!)), writer.integer(1)]);
+  const wide = writer.node("Expand", [alongAxis(c, counted, along, of), writer.shape(shape)]);
+  return castTo(c, wide, dtype);
 };
 
 /** Unsigned numbers have no Neg. */
@@ -166,6 +179,7 @@ const unsqueeze: Translate = (c) => {
 
 export const opTable: Readonly<Record<string, Translate>> = {
   constant,
+  iota,
   copy: unary("Identity"),
 
   add: binary("Add"),
@@ -238,6 +252,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
 export const finiteResults: ReadonlySet<string> = new Set([
   ...["linear", "matmul", "conv2d", "group_norm", "layer_norm", "rms_norm", "batch_norm", "l2_normalize"],
   ...["sigmoid", "tanh", "erf", "softmax"],
+  ...["attention", "iota"],
 ]);
 
 /** Ops that can make an infinity of finite numbers, other than by overflow. */

@@ -1,8 +1,9 @@
-// Literal values: one number, repeated to a shape.
+// Values that need no input: one number, repeated to a shape, and positions.
 
-import { constant as constantExpr, f32, kernelType } from "../ir/expr.ts";
+import { add, cast, constant as constantExpr, f32, kernelType } from "../ir/expr.ts";
 import { tensorType } from "../ir/types.ts";
-import { defineOp, dimsOf, dtypeOf, floats, numberOf } from "./define.ts";
+import { axisOf, defineOp, dimOf, dimsOf, dtypeOf, floats, numberOf } from "./define.ts";
+import { indexAlong } from "./loops.ts";
 
 export const constant = defineOp({
   name: "constant",
@@ -51,6 +52,63 @@ export const constant = defineOp({
       inputs: {},
       attrs: { value: 1, dtype: "i32", shape: [1, 3] },
       outputs: [[[1, 1, 1]]],
+    },
+  ],
+});
+
+export const iota = defineOp({
+  name: "iota",
+  doc: "Positions along one axis, counted from `start`; the same at all positions of the other axes.",
+  equation: "y[..., i, ...] = start + i",
+  inputs: [],
+  attrs: {
+    dims: { kind: "dims", doc: "shape of the result" },
+    axis: { kind: "int", doc: "the axis counted along", default: -1 },
+    start: { kind: "dim", doc: "the first number", default: 0 },
+    dtype: { kind: "dtype", doc: "element type of the result, a type of numbers", default: "i32" },
+  },
+  constraints: {
+    axis: "the axis is one of the result",
+    numeric: "the element type is a number type, not bool",
+  },
+  infer(c) {
+    const dims = dimsOf(c.attrs, "dims");
+    const axis = axisOf(c.attrs, "axis", dims.length);
+    c.check("axis", axis >= 0 && axis < dims.length, {
+      got: `axis ${numberOf(c.attrs, "axis")} of ${dims.length} axes`,
+      expected: `an axis below ${dims.length}`,
+    });
+    const dtype = dtypeOf(c.attrs, "dtype");
+    c.check("numeric", dtype !== "bool", { got: dtype, expected: "f32, f16, i32 or u32" });
+    return [tensorType(dtype, dims)];
+  },
+  axes: () => [],
+  reference(c) {
+    const y = c.result();
+    const start = c.size(dimOf(c.attrs, "start"));
+    const index = indexAlong(y.shape, axisOf(c.attrs, "axis", y.shape.length));
+    for (let i = 0; i < y.data.length; i++) y.data[i] = start + index[i]!;
+    return [y];
+  },
+  lowering: {
+    kind: "element",
+    element(c, index) {
+      const at = add(index[axisOf(c.attrs, "axis", index.length)]!, c.size(dimOf(c.attrs, "start")));
+      return cast(at, floats.includes(c.result.dtype) ? "f32" : kernelType(c.result.dtype).scalar);
+    },
+  },
+  examples: [
+    { about: "three positions", inputs: {}, attrs: { dims: [3] }, outputs: [[0, 1, 2]] },
+    {
+      about: "rows of a table, as floats, from 5",
+      inputs: {},
+      attrs: { dims: [2, 2], axis: 0, start: 5, dtype: "f32" },
+      outputs: [
+        [
+          [5, 5],
+          [6, 6],
+        ],
+      ],
     },
   ],
 });

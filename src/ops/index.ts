@@ -9,7 +9,8 @@ import * as reduce from "./reduce.ts";
 import * as shape from "./shape.ts";
 import * as slice from "./slice.ts";
 import * as softmax from "./softmax.ts";
-import { constant } from "./constant.ts";
+import { attention } from "./attention.ts";
+import { constant, iota } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
 import { copy, group } from "./group.ts";
@@ -17,6 +18,7 @@ import { avgPool2d, maxPool2d } from "./pool.ts";
 
 export const allOps: readonly OpDefinition[] = [
   constant,
+  iota,
   elementwise.add,
   elementwise.sub,
   elementwise.mul,
@@ -72,6 +74,7 @@ export const allOps: readonly OpDefinition[] = [
   softmax.l2Normalize,
   linear,
   matmul,
+  attention,
   conv2d,
   avgPool2d,
   maxPool2d,

@@ -46,8 +46,8 @@ function exponentialSums(c: ReferenceContext) {
 }
 
 /** The lowest finite f32, and a number far below any real sum of exponentials. */
-const lowest = -3.4028234663852886e38;
-const tiny = 1e-30;
+export const lowest = -3.4028234663852886e38;
+export const tiny = 1e-30;
 
 export const softmax = alongOneAxis({
   name: "softmax",

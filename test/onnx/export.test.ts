@@ -109,7 +109,7 @@ describe("ops", () => {
   for (const op of callable)
     it(op.name, () => {
       for (let seed = 0; seed < 5; seed++) {
-        const proto = exported(callGraph(randomCall(op.name, new Random(seed))));
+        const proto = exported(callGraph(randomCall(op.name, new Random(seed))), { lookup: lookupOp });
         expectWellFormed(proto);
         expect(proto.graph.output.map((o) => o.name)).toEqual(["0"]);
       }

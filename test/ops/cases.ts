@@ -72,6 +72,16 @@ const cases: Readonly<Record<string, Maker>> = {
     inputs: {},
     attrs: { value: r.int(0, 5), dtype: r.pick(numbers), shape: r.shape(r.int(0, 3)) },
   }),
+  iota: (r) => {
+    const dims = r.shape(r.int(1, 3));
+    const attrs = {
+      dims,
+      axis: r.int(-dims.length, dims.length - 1),
+      start: r.int(0, 4),
+      dtype: r.pick(numbers),
+    };
+    return { inputs: {}, attrs };
+  },
   add: binary(numbers),
   sub: binary(numbers),
   mul: binary(numbers),
@@ -220,6 +230,22 @@ const cases: Readonly<Record<string, Maker>> = {
         b: r.tensor([...batchB, ...(tb ? [columns, length] : [length, columns])]),
       },
       attrs: { transpose_a: ta, transpose_b: tb },
+    };
+  },
+  attention: (r) => {
+    const [queries, keys, size, width] = r.shape(4, 5) as [number, number, number, number];
+    const [batch, keyHeads, group] = r.shape(3, 3) as [number, number, number];
+    const heads = keyHeads * group;
+    const some = (n: number) => (r.int(0, 3) === 0 ? 1 : n);
+    return {
+      inputs: present({
+        q: r.tensor([batch, queries, heads, size]),
+        k: r.tensor([some(batch), keys, keyHeads, size]),
+        v: r.tensor([some(batch), keys, keyHeads, width]),
+        mask: maybe(r, () => r.tensor([some(batch), keys], r.pick(["bool", "i32"]), 0, 1)),
+        bias: maybe(r, () => r.tensor([some(batch), some(heads), some(queries), some(keys)])),
+      }),
+      attrs: { causal: r.int(0, 1) === 1, scale: r.pick([0, 0.7]) },
     };
   },
   conv2d: (r) => {

@@ -86,8 +86,15 @@ const pooling: Record<string, Wrong> = {
 
 const conv = { weight: [8, 3, 3, 3] };
 
+const q = ["B", "T", 6, 8];
+const k = ["B", "S", 2, 8];
+
 const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   constant: { integer: { inputs: {}, attrs: { value: 0.5, dtype: "i32" } } },
+  iota: {
+    axis: { inputs: {}, attrs: { dims: [2], axis: 1 } },
+    numeric: { inputs: {}, attrs: { dims: [2], dtype: "bool" }, detail: { got: "bool" } },
+  },
   add: binary("numeric"),
   sub: binary("numeric"),
   mul: binary("numeric"),
@@ -198,6 +205,26 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     inner: { inputs: { a: [2, 3], b: [2, 3] }, detail: { input: "b", axis: 0, from: "a" } },
     shapes: { inputs: { a: [4, 2, 3], b: [5, 3, 2] }, detail: { input: "b", axis: 0 } },
     dtype: { inputs: { a: [2, 3], b: ["f16", [3, 2]] } },
+  },
+  attention: {
+    float: { inputs: { q: ["i32", q], k, v: k } },
+    rank: { inputs: { q, k, v: k, bias: ["T", "S"] }, detail: { input: "bias" } },
+    dtype: { inputs: { q, k: ["f16", k], v: k }, detail: { input: "k", from: "q" } },
+    mask: { inputs: { q, k, v: k, mask: ["B", "S"] }, detail: { input: "mask", got: "f32" } },
+    head: {
+      inputs: { q, k: ["B", "S", 2, 4], v: k },
+      detail: { input: "k", axis: 3, got: "4", expected: "8" },
+    },
+    heads: {
+      inputs: { q, k: ["B", "S", 4, 8], v: ["B", "S", 4, 8] },
+      detail: { input: "k", axis: 2, got: "4", expected: "a divisor of 6" },
+    },
+    keys: { inputs: { q, k, v: ["B", "T", 2, 8] }, detail: { input: "v", axis: 1, got: "T", from: "k" } },
+    batch: { inputs: { q, k: [4, "S", 2, 8], v: k }, detail: { input: "k", axis: 0, expected: "B" } },
+    bias: {
+      inputs: { q, k, v: k, bias: [1, 2, "T", "S"] },
+      detail: { input: "bias", axis: 1, expected: "6" },
+    },
   },
   conv2d: {
     float: { inputs: { x: ["i32", image], ...conv } },

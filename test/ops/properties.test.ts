@@ -26,6 +26,7 @@ function indexOf(flat: number, shape: readonly number[]): number[] {
 /** May result position `at` depend on position `p` of an input axis with this relation? */
 function mayDepend(relation: AxisRelation, p: number, at: readonly number[]): boolean {
   if (relation.kind === "same") return at[relation.axis] === p;
+  if (relation.kind === "grouped") return Math.floor(at[relation.axis]! / relation.size) === p;
   if (relation.kind !== "window") return true;
   const start = at[relation.axis]! * relation.stride - relation.pad;
   return Array.from({ length: relation.size }, (_, t) => start + t * relation.dilation).includes(p);
