@@ -10,7 +10,8 @@ import { annotationsOf, labelPath, type LabelPath } from "./labels.ts";
 import { asTensor, reportExtraInput } from "./op-calls.ts";
 import { checkParameter } from "./parameters.ts";
 import { execute } from "./statements.ts";
-import { unify, withAxes, type Meeting } from "./signature.ts";
+import { withAxes } from "./signature.ts";
+import { unify, type Meeting } from "./unify.ts";
 import { none, poison, type Given, type TensorValue, type Value } from "./value.ts";
 
 export function callBlock(ctx: Context, block: ast.Block, file: FileScope, site: CallSite): Value {

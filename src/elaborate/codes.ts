@@ -31,6 +31,8 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
   "duplicate-state": "Two states have the same name. Give the calls of the block labels of their own.",
   "duplicate-weight":
     "Two calls make weights of the same name. Give each a label of its own, or write `shared` where the same weights are meant.",
+  ellipsis:
+    "`...` stands for any number of axes: in the types of a block's signature, and in lists of sizes behind it. The inputs of a model have a known number of axes.",
   "import-cycle": "A file imports itself, by way of others perhaps.",
   "import-not-found": "There is no file at the path of an import.",
   "import-path":

@@ -9,6 +9,7 @@ import { builtins } from "./builtins.ts";
 import { evaluateCall } from "./calls.ts";
 import { Env, fail, nested, spend, type Context } from "./context.ts";
 import { evaluateEntry } from "./constants.ts";
+import { ellipsisSizes } from "./ellipsis.ts";
 import { suggestion } from "./suggest.ts";
 import { negateTensor, operateOnTensors } from "./tensor-operators.ts";
 import { bool, describe, int, kindOf, none, poison, size, type Value } from "./value.ts";
@@ -53,6 +54,11 @@ function evaluateKind(ctx: Context, e: ast.Expr, hint: Hint): Value {
       return bool(e.value);
     case "none":
       return none;
+    case "ellipsis":
+      return fail(ctx, "ellipsis", "`...` stands for axes: in a type, and in a list of sizes", {
+        span: e.span,
+        help: "write [..., n] for those axes and one more",
+      });
     case "name":
       return evaluateName(ctx, e.name, e.span, hint);
     case "list":
@@ -128,8 +134,18 @@ export function unknownName(ctx: Context, name: string, span: Span, hint: Hint =
 
 function evaluateItems(ctx: Context, e: ast.ListExpr | ast.TupleExpr, hint: Hint): Value {
   if (!lengthAllowed(ctx, e.elements.length, e.span)) return poison;
-  const items = e.elements.map((x, i) => evaluate(ctx, x, hint.elements?.[i] ?? hint.element ?? {}));
+  const items = e.elements.flatMap((x, i) =>
+    x.kind === "ellipsis" && e.kind === "list"
+      ? sizesOfEllipsis(ctx, x.span, hint)
+      : [evaluate(ctx, x, hint.elements?.[i] ?? hint.element ?? {})],
+  );
   return items.some((x) => x.kind === "poison") ? poison : { kind: e.kind, items };
+}
+
+function sizesOfEllipsis(ctx: Context, span: Span, hint: Hint): readonly Value[] {
+  if (!hint.element?.words) return ellipsisSizes(ctx, span) ?? [poison];
+  const message = "`...` stands for sizes here, and axes are asked for";
+  return [fail(ctx, "ellipsis", message, { span, help: "name each axis by its letter or its index" })];
 }
 
 /** Elements to go over, and their number checked; undefined, once reported, where `v` is no list. */

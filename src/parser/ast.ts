@@ -86,7 +86,10 @@ export interface Result {
   readonly type: TensorTypeExpr;
 }
 
-/** `f32[B, C = dim, H, W]`: `C =` names the axis; a dimension is an expression over names, parameters and numbers. */
+/**
+ * `f32[B, C = dim, H, W]`: `C =` names the axis; a dimension is an expression over names, parameters and numbers. One of them may be
+ * `...`, any number of axes.
+ */
 export interface TensorTypeExpr {
   readonly span: Span;
   readonly dtype: Name;
@@ -231,6 +234,7 @@ export type Expr =
   | StringLiteral
   | BoolLiteral
   | NoneLiteral
+  | Ellipsis
   | Reference
   | ListExpr
   | Comprehension
@@ -265,6 +269,11 @@ export interface BoolLiteral {
 }
 export interface NoneLiteral {
   readonly kind: "none";
+  readonly span: Span;
+}
+/** `...`: the axes that stand there in the shapes of a signature, any number of them. */
+export interface Ellipsis {
+  readonly kind: "ellipsis";
   readonly span: Span;
 }
 export interface Reference {

@@ -204,6 +204,7 @@ export function buildLiteral(context: BuildContext, node: CstNode): Expr {
   if (has(node, "True")) return { kind: "bool", span, value: true };
   if (has(node, "False")) return { kind: "bool", span, value: false };
   if (has(node, "None")) return { kind: "none", span };
+  if (has(node, "Ellipsis")) return { kind: "ellipsis", span };
   return { kind: "bad", span };
 }
 

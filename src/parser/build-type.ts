@@ -22,6 +22,14 @@ export function buildTensorType(
   const dtype = node && childName(context, node);
   if (!dtype) return undefined;
   const dims = childNodes(node, "dimension").map((dimension) => buildDimension(context, dimension));
+  const second = dims.filter((d) => d.size.kind === "ellipsis")[1];
+  if (second) {
+    context.diagnostics.push(
+      error("syntax", "a shape has one `...`, or it would not say which axes are which", {
+        span: second.span,
+      }),
+    );
+  }
   return { span: spanOf(context, node), dtype, dims };
 }
 
@@ -30,6 +38,14 @@ function buildDimension(context: BuildContext, node: CstNode): DimExpr {
   const written = buildExpression(context, childNode(node, "expression"), node);
   const bounded = written.kind === "binary" && written.op === "<=" && !context.grouped.has(written);
   const size = bounded ? written.left : written;
+  if (size.kind === "ellipsis" && (axis || bounded)) {
+    context.diagnostics.push(
+      error("syntax", "`...` is any number of axes, and has no name and no bound of its own", {
+        span: spanOf(context, node),
+        help: "axes that it stands for keep the names that the tensor has",
+      }),
+    );
+  }
   return {
     span: spanOf(context, node),
     ...(axis && { axis }),

@@ -53,7 +53,7 @@ export function pairBrackets(tokens: readonly IToken[], maxDepth: number): Brack
 
 /** What may come right before a statement or an item, next to the start of the file. */
 const enders = new Set<TokenType>([
-  ...[t.Identifier, t.Target, t.Shared, t.Num, t.Str, t.True, t.False, t.None],
+  ...[t.Identifier, t.Target, t.Shared, t.Num, t.Str, t.True, t.False, t.None, t.Ellipsis],
   ...[t.RightParen, t.RightSquare, t.RightBrace, t.LeftBrace],
 ]);
 

@@ -200,7 +200,9 @@ function helpFor(
   return undefined;
 }
 
-const startsOperand = new Set<TokenType>([t.Identifier, t.Target, t.Num, t.Str, t.True, t.False, t.None]);
+const startsOperand = new Set<TokenType>([
+  ...[t.Identifier, t.Target, t.Num, t.Str, t.True, t.False, t.None, t.Ellipsis],
+]);
 
 function isWord(token: IToken): boolean {
   return token.tokenType === t.Identifier || token.tokenType === t.Target || contextualWords.has(token.image);

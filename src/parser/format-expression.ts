@@ -64,6 +64,8 @@ function bare(cursor: CommentCursor, expr: Expr): Doc {
       return expr.value ? "true" : "false";
     case "none":
       return "none";
+    case "ellipsis":
+      return "...";
     case "name":
       return expr.name;
     case "bad":

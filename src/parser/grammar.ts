@@ -554,6 +554,7 @@ export class ModelParser extends CstParser {
       { ALT: () => this.CONSUME(t.True) },
       { ALT: () => this.CONSUME(t.False) },
       { ALT: () => this.CONSUME(t.None) },
+      { ALT: () => this.CONSUME(t.Ellipsis) },
     ]);
   });
 

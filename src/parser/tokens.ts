@@ -120,6 +120,7 @@ export const Bar = sign("Bar", "|");
 export const Equal = sign("Equal", "=");
 export const Comma = sign("Comma", ",");
 export const Colon = sign("Colon", ":");
+export const Ellipsis = sign("Ellipsis", "...");
 export const Dot = sign("Dot", ".");
 export const Question = sign("Question", "?");
 export const At = sign("At", "@");

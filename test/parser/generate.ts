@@ -139,7 +139,10 @@ function tensor(next: Random): string[] {
       ? [name(next)]
       : ["(", ...expr(next, 1), ")", ...maybe(next, 0.3, () => ["<=", name(next)])]),
   ];
-  return ["f32", "[", ...commaList(next, few(next, 5), dim), "]"];
+  const dims = Array.from({ length: few(next, 5) }, dim);
+  if (next() < 0.2) dims[few(next, dims.length)] = ["..."];
+  let i = 0;
+  return ["f32", "[", ...commaList(next, dims.length, () => dims[i++]!), "]"];
 }
 
 function body(next: Random, depth: number): string[] {
@@ -245,7 +248,8 @@ function atom(next: Random, depth: number): string[] {
   }
   const inner = () => expr(next, depth - 1);
   if (roll < 0.5) return call(next, depth);
-  if (roll < 0.6) return ["[", ...commaList(next, few(next, 6), inner), "]"];
+  if (roll < 0.6)
+    return ["[", ...commaList(next, few(next, 6), () => (next() < 0.1 ? ["..."] : inner())), "]"];
   if (roll < 0.65) {
     return [
       "[",

@@ -63,11 +63,11 @@ const compiled = once((): readonly Compiled[] =>
 );
 
 const small: readonly string[] = [
-  `import { Mlp, PoolMixer, LayerScale } from "std/layers"
+  `import { ConvMlp, PoolMixer, LayerScale } from "std/layers"
 model tiny(dim: int = 8) (image: f32[B, 3, H, W]) -> (logits: f32[B, 3]) {
   x = image |> conv2d(out = dim, kernel = 4, stride = 4) @stem
   x = x + (x |> group_norm(groups = 1) @norm1 |> PoolMixer(size = 3) |> LayerScale() @scale1)
-  x = x + (x |> group_norm(groups = 1) @norm2 |> Mlp(ratio = 2) @mlp)
+  x = x + (x |> group_norm(groups = 1) @norm2 |> ConvMlp(ratio = 2) @mlp)
   return x |> mean(axes = [H, W]) |> layer_norm() @norm |> linear(out = 3) @head
 }
 `,
