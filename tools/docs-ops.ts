@@ -135,6 +135,8 @@ function loweringWords(lowering: Lowering): string {
       return `a ${lowering.reducer} over axes`;
     case "contraction":
       return "made by the contraction generator";
+    case "program":
+      return "kernels of its own";
     case "decompose":
       return "written with other ops";
     case "group":

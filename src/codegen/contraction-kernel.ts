@@ -173,7 +173,7 @@ function splitSteps(
     }),
   );
   return [
-    { ...stepOf(first, parts), scratch: [partial] },
+    { ...stepOf(first, parts), name: "parts", scratch: [partial] },
     stepOf(last, { ...total, schedule: `${total.schedule}, over ${schedule.split} parts of a sum` }),
   ];
 }

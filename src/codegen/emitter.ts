@@ -115,6 +115,11 @@ export class Emitter {
     return this.#let(hint, value, depth, key);
   }
 
+  /** The value that a variable has now, under a name of its own. */
+  snapshot(hint: string, variable: Expr): Expr {
+    return this.#let(hint, variable, this.#blocks.length - 1, undefined);
+  }
+
   #let(hint: string, value: Expr, depth: number, key: string | undefined): Expr {
     const text = this.fresh(hint);
     const block = this.#blocks[depth]!;
@@ -182,15 +187,21 @@ export class Emitter {
     this.#top().statements.push({ kind: "for", name: text, start, end, step, body: block.statements });
   }
 
-  when(condition: Expr, then: () => void): void {
+  when(condition: Expr, then: () => void, otherwise: () => void = () => {}): void {
     const known = constantValue(condition);
     if (known === true) return then();
-    if (known === false) return;
+    if (known === false) return otherwise();
+    const yes = this.#guarded(then);
+    const no = this.#guarded(otherwise);
+    if (yes.length > 0 || no.length > 0)
+      this.#top().statements.push({ kind: "if", condition, then: yes, else: no });
+  }
+
+  #guarded(body: () => void): readonly Statement[] {
     const block = this.#open(true);
-    then();
+    body();
     this.#close();
-    if (block.statements.length > 0)
-      this.#top().statements.push({ kind: "if", condition, then: block.statements, else: [] });
+    return block.statements;
   }
 
   barrier(): void {

@@ -34,6 +34,8 @@ import { Sizes, type Bounds } from "./sizes.ts";
 
 /** The placeholder for the index along the vector axis: the first of four neighbours. */
 const VECTOR = "@v";
+/** The buffer of live extents in a kernel that writes them. */
+const LIVE = "live";
 
 export interface VectorAxis {
   /** Which four: the index along the axis is four times this. */
@@ -56,8 +58,15 @@ export class GroupCode {
   readonly #computed = new Map<ValueId, (index: readonly Expr[]) => Expr>();
   readonly #memo = new Map<string, Expr>();
   #vector: VectorAxis | undefined;
+  #setsLive = false;
 
-  constructor(region: Region, bounds: Bounds = {}, wide: ReadonlySet<string> = new Set()) {
+  /** `names`: what to call the buffers of some values; others are called after what they are to their readers. */
+  constructor(
+    region: Region,
+    bounds: Bounds = {},
+    wide: ReadonlySet<string> = new Set(),
+    names: ReadonlyMap<ValueId, string> = new Map(),
+  ) {
     this.#region = region;
     this.sizes = new Sizes(bounds);
     this.#wide = wide;
@@ -67,15 +76,17 @@ export class GroupCode {
         this.#types.set(r.id, r.type);
         this.#producers.set(r.id, n);
       }
-    const taken = new Set<string>();
+    const taken = new Set<string>([LIVE]);
     const claim = (hint: string): string => {
       let text = hint;
       for (let i = 2; taken.has(text); i++) text = `${hint}${i}`;
       taken.add(text);
       return text;
     };
-    for (const p of region.params) this.#buffers.set(p.id, claim(this.#hint(p.id)));
-    region.results.forEach((_, i) => this.#outputs.push(claim(i === 0 ? "y" : `y${i + 1}`)));
+    for (const p of region.params) this.#buffers.set(p.id, claim(names.get(p.id) ?? this.#hint(p.id)));
+    region.results.forEach((id, i) =>
+      this.#outputs.push(claim(names.get(id) ?? (i === 0 ? "y" : `y${i + 1}`))),
+    );
     this.emitter = new Emitter(taken);
     this.space = new AxisSpace(this.emitter, this.sizes);
   }
@@ -304,6 +315,12 @@ export class GroupCode {
     );
   }
 
+  /** Sets the live value of a bounded symbol, at its place in the extents. */
+  setLive(place: number, value: Expr): void {
+    this.#setsLive = true;
+    this.emitter.store(LIVE, this.sizes.of("live_at", dim(place)), value);
+  }
+
   /** Declarations, parameters first, results last; the widths are those found. */
   buffers(): readonly BufferDecl[] {
     const declare = (text: string, type: TensorType, access: BufferDecl["access"]): BufferDecl => ({
@@ -314,6 +331,7 @@ export class GroupCode {
     return [
       ...this.#region.params.map((p) => declare(this.#buffers.get(p.id)!, p.type, "read")),
       ...this.#region.results.map((id, i) => declare(this.#outputs[i]!, this.type(id), "write")),
+      ...(this.#setsLive ? [{ name: LIVE, type: U32, access: "write" as const }] : []),
     ];
   }
 }

@@ -20,11 +20,15 @@ export interface GroupKernel {
 
 /** One dispatch of a group: its kernel, and the values that its buffers are, inputs before results. */
 export interface GroupStep {
+  /** Where a group has several: added to its name. */
+  readonly name?: string;
   readonly kernel: GroupKernel;
   readonly inputs: readonly ValueId[];
   readonly results: readonly ValueId[];
   /** Results of this step that the graph does not know: only a later step of the group reads them. */
   readonly scratch: readonly Value[];
+  /** Its last buffer is the live extents, which it writes. */
+  readonly setsLive?: boolean;
 }
 
 export interface KernelShape {
@@ -39,10 +43,11 @@ export function buildKernel(
   region: Region,
   bounds: Bounds,
   write: (code: GroupCode) => KernelShape,
+  names: ReadonlyMap<ValueId, string> = new Map(),
 ): GroupKernel {
-  const first = new GroupCode(region, bounds);
+  const first = new GroupCode(region, bounds, new Set(), names);
   write(first);
-  const code = new GroupCode(region, bounds, first.wideSeen);
+  const code = new GroupCode(region, bounds, first.wideSeen, names);
   const shape = write(code);
   const body = code.emitter.finish();
   return {

@@ -10,6 +10,7 @@ import { verifyKernel } from "../ir/kernel-verify.ts";
 import { flopsOf } from "../ir/stats.ts";
 import type { Kernel } from "../ir/kernel.ts";
 import {
+  extentsId,
   planFormat,
   planVersion,
   type Plan,
@@ -24,6 +25,7 @@ import { byteSizeOf, type TensorType } from "../ir/types.ts";
 import { contractionSteps, refuseContraction } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
+import { programSteps, type LivePlaces } from "./program-kernel.ts";
 import { reductionKernel } from "./reduction-kernel.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds } from "./sizes.ts";
@@ -143,7 +145,7 @@ class KernelTable {
   }
 }
 
-function stepsOf(node: Node, context: Lowering, bounds: Bounds): readonly GroupStep[] {
+function stepsOf(node: Node, context: Lowering, bounds: Bounds, places: LivePlaces): readonly GroupStep[] {
   const { body } = node;
   if (!body) throw new Bug(`${node.op.name} was not grouped`);
   const { target, overrides } = context;
@@ -154,6 +156,8 @@ function stepsOf(node: Node, context: Lowering, bounds: Bounds): readonly GroupS
     }
     case "reduction":
       return [stepOf(body, reductionKernel(body, target, bounds))];
+    case "program":
+      return programSteps(body, target, bounds, places);
     case "element":
       return [stepOf(body, elementKernel(body, bounds))];
     default:
@@ -270,7 +274,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
   const bounds: Record<string, Dim> = {};
   for (const s of graph.symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
   const slots = new Map(Object.keys(bounds).map((name, i) => [name, i]));
-  const values: PlanTensor[] = [];
+  const stored: PlanTensor[] = [];
   const inArena = new Set<ValueId>();
   const place = (id: ValueId): string =>
     prepared.has(id) ? context.constants.add(graph, id, types.get(id)!) : id;
@@ -280,21 +284,21 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
     if (node.results.every((r) => prepared.has(r.id))) continue;
     const name = String(node.attrs["name"]);
     const outside = namesOutside(node);
-    stepsOf(node, context, bounds).forEach((step, i, steps) => {
+    stepsOf(node, context, bounds, slots).forEach((step, i) => {
       for (const v of step.scratch) {
         outside.set(v.id, `${node.results[0]!.id}.${v.id}`);
         types.set(outside.get(v.id)!, v.type);
       }
       const results = step.results.map((id) => outside.get(id)!);
       for (const id of results) {
-        values.push(planTensor(id, types.get(id)!));
+        stored.push(planTensor(id, types.get(id)!));
         inArena.add(id);
       }
-      const bound = [...step.inputs.map((id) => outside.get(id)!), ...results];
-      const isLast = i === steps.length - 1;
+      const values = [...step.inputs.map((id) => outside.get(id)!), ...results];
+      const bound = step.setsLive ? [...values, extentsId] : values;
       const kernel = context.kernels.add(
         step.kernel.kernel,
-        isLast ? name : `${name}_parts`,
+        step.name === undefined ? name : `${name}_${step.name}`,
         node,
         bound.map((id) => inArena.has(id)),
       );
@@ -310,7 +314,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
         schedule: step.kernel.schedule,
         // Of a group in several steps, the first does nearly all.
         flops: i === 0 ? showDim(flopsOf(node, types)) : "0",
-        bytes: showDim(bound.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
+        bytes: showDim(values.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),
       });
     });
   }
@@ -336,7 +340,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
       next: place(s.next),
       initial: s.initial,
     })),
-    values,
+    values: stored,
     dispatches,
   };
 }

@@ -4,6 +4,7 @@
 import type { Expr } from "./kernel.ts";
 import type { AttrValue, Attrs, GraphBuilder, Seed, ValueId } from "./graph.ts";
 import type { Dim } from "./dim.ts";
+import type { Program, ProgramFacts } from "./program.ts";
 import type { Precision, Tensor } from "./tensor.ts";
 import type { TensorType } from "./types.ts";
 
@@ -182,6 +183,15 @@ export type Lowering =
   | {
       readonly kind: "decompose";
       decompose(b: GraphBuilder, inputs: readonly (ValueId | undefined)[], attrs: Attrs): readonly ValueId[];
+    }
+  /** Kernels of its own (ir/program.ts): loops that no generator has. */
+  | {
+      readonly kind: "program";
+      /** Inputs whose elements are read about once: movements and elementwise work on them are done in place, not in a kernel before. */
+      readonly inPlace?: readonly string[];
+      /** Result 0 is written once an element, through `write` of the last step: elementwise work that follows is done there. */
+      readonly epilogue?: boolean;
+      program(facts: ProgramFacts): Program;
     }
   /** Holds no computation of its own (a fused group). */
   | { readonly kind: "group" };

@@ -87,6 +87,9 @@ export interface PlanEntry {
   readonly dispatches: readonly PlanDispatch[];
 }
 
+/** The value id under which a kernel binds the live extents in order to write them. */
+export const extentsId = "@extents";
+
 /** A symbol whose live value a kernel writes to `extents[slot]`; buffers and grids are sized by the bound. */
 export interface PlanBounded {
   readonly kind: "bounded";

@@ -233,6 +233,14 @@ export const opTable: Readonly<Record<string, Translate>> = {
   reduce_max: reduction("ReduceMax"),
   reduce_min: reduction("ReduceMin"),
 
+  cumsum: (c) => {
+    const attributes = {
+      exclusive: { int: flag(c, "exclusive") ? 1 : 0 },
+      reverse: { int: flag(c, "reverse") ? 1 : 0 },
+    };
+    return narrow(c, c.writer.node("CumSum", [wide(c, 0), c.writer.integer(axis(c))], attributes));
+  },
+
   group_norm: groupNorm,
   layer_norm: layerNorm,
   rms_norm: rmsNorm,

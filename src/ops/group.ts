@@ -14,8 +14,8 @@ export const group: OpDefinition = {
   attrs: {
     kind: {
       kind: "string",
-      doc: "contraction, reduction or element",
-      choices: ["contraction", "reduction", "element"],
+      doc: "contraction, reduction, program or element",
+      choices: ["contraction", "reduction", "program", "element"],
     },
     name: { kind: "string", doc: "readable name of the kernel, from the ops it holds" },
   },

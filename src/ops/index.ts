@@ -6,6 +6,7 @@ import * as elementwise from "./elementwise.ts";
 import * as logic from "./logic.ts";
 import * as norm from "./norm.ts";
 import * as reduce from "./reduce.ts";
+import { cumsum } from "./scan.ts";
 import * as shape from "./shape.ts";
 import * as slice from "./slice.ts";
 import * as softmax from "./softmax.ts";
@@ -65,6 +66,7 @@ export const allOps: readonly OpDefinition[] = [
   reduce.variance,
   reduce.reduceMax,
   reduce.reduceMin,
+  cumsum,
   norm.groupNorm,
   norm.layerNorm,
   norm.rmsNorm,

@@ -2,6 +2,7 @@
 //
 //   contraction  a matrix product or convolution, elementwise work on its operands, and all elementwise work behind it
 //   reduction    reductions over the same axes of one shape (LayerNorm's two, softmax's two), with the elementwise work between and around
+//   program      an op that writes its own kernels, what it says may be computed in place before it, and elementwise work behind it
 //   element      anything else: chains of elementwise nodes, windows and movements
 //
 // Invariant: merging never makes a cycle. A producer is absorbed only if all its readers are in one group; a consumer only if none of
@@ -33,7 +34,7 @@ export const formGroups: Pass = {
   run: (graph, c) => new Grouper(graph, c).run(),
 };
 
-type Kind = "contraction" | "reduction" | "element";
+type Kind = "contraction" | "reduction" | "program" | "element";
 
 interface Group {
   readonly kind: Kind;
@@ -94,8 +95,7 @@ class Grouper {
 
   run(): PassResult {
     const count = this.#nodes.length;
-    for (let i = 0; i < count; i++)
-      if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "contraction") this.#growEpilogue(i);
+    for (let i = 0; i < count; i++) if (this.#runs(i)) this.#seed(i);
     for (let i = 0; i < count; i++)
       if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "reduce" && !this.#groupOf.has(i))
         this.#growReduction(i);
@@ -154,8 +154,16 @@ class Grouper {
     this.#refusals.push({ rule: "form-groups", reason, node: n.results[0]!.id, spans: n.spans });
   }
 
-  #growEpilogue(start: number): void {
-    const group: Group = { kind: "contraction", members: new Set([start]) };
+  /** Ops with loops of their own begin a group. */
+  #seed(i: number): void {
+    const { lowering } = this.#nodes[i]!.op;
+    if (lowering.kind === "contraction") this.#growEpilogue(i, "contraction");
+    else if (lowering.kind === "program" && lowering.epilogue) this.#growEpilogue(i, "program");
+    else if (lowering.kind === "program") this.#groupOf.set(i, { kind: "program", members: new Set([i]) });
+  }
+
+  #growEpilogue(start: number, kind: Kind): void {
+    const group: Group = { kind, members: new Set([start]) };
     this.#groupOf.set(start, group);
     let last = start;
     for (;;) {
@@ -328,6 +336,15 @@ class Grouper {
       if (kind === "contraction") {
         if (!movement && !(elementwise && cheap.has(n.op.name)))
           return `${reader.op.name} reads it once for every tile of columns, and ${n.op.name} is not cheap to repeat`;
+      } else if (kind === "program") {
+        const op = reader.op;
+        const inPlace = op.lowering.kind === "program" ? (op.lowering.inPlace ?? []) : [];
+        const slots = reader.inputs.flatMap((x, at) => (x === n.results[0]!.id ? [op.inputs[at]!.name] : []));
+        const other = slots.find((slot) => !inPlace.includes(slot));
+        if (other !== undefined)
+          return `${op.name} reads its ${other} from memory, many times or out of order`;
+        if (!movement && !elementwise)
+          return `${n.op.name} would be computed again for every read of ${op.name}`;
       } else if (kind === "reduce") {
         if (!movement && !elementwise) return `${reader.op.name} would compute it again in every sweep`;
       } else if (!movement && !this.#isElementwise(reader) && !reader.op.traits.includes("movement"))
@@ -475,7 +492,8 @@ const plain: ReadonlySet<string> = new Set(["constant", "add", "sub", "mul", "di
 
 /** `conv2d_gelu`: what the kernel is about, then what was fused; movements and copies go unnamed. */
 function groupName(members: readonly Node[], kind: Kind): string {
-  const main = members.find((n) => n.op.lowering.kind === "contraction")?.op.name;
+  const main = members.find(({ op }) => op.lowering.kind === "contraction" || op.lowering.kind === "program")
+    ?.op.name;
   const rest = members
     .filter((n) => !n.op.traits.includes("movement") && n.op.name !== main)
     .map((n) => n.op.name);

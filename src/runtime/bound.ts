@@ -4,14 +4,18 @@
 import { Bug } from "../support/bug.ts";
 import { showLocation } from "../support/source.ts";
 import type { DimEnv } from "../ir/dim.ts";
-import type { Plan, PlanDispatch, PlanEntry, PlanKernel, PlanTensor } from "../ir/plan.ts";
+import {
+  extentsId,
+  type Plan,
+  type PlanDispatch,
+  type PlanEntry,
+  type PlanKernel,
+  type PlanTensor,
+} from "../ir/plan.ts";
 import { bindingBytes, tooLarge, usage, type Buffers, type Place } from "./buffers.ts";
 import { atPeak, dimReader, planMemory, tensorBytes, type DimReader, type MemoryPlan } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { showBytes } from "./sizes.ts";
-
-/** The value id under which a kernel binds the live extents in order to write them. */
-export const extentsId = "@extents";
 
 export interface Step {
   readonly pipeline: GPUComputePipeline;

@@ -4,8 +4,8 @@
 import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import type { DimEnv } from "../ir/dim.ts";
-import type { PlanEntry } from "../ir/plan.ts";
-import { extentsId, type Bound } from "./bound.ts";
+import { extentsId, type PlanEntry } from "../ir/plan.ts";
+import type { Bound } from "./bound.ts";
 import { mapRead, usage } from "./buffers.ts";
 import type { RunInputs } from "./inputs.ts";
 import { dimReader, tensorBytes, type DimReader } from "./memory.ts";

@@ -271,6 +271,10 @@ const cases: Readonly<Record<string, Maker>> = {
     const attrs = { size, pad, stride, dilation, ceil_mode: r.int(0, 1) === 1 };
     return { inputs: { x: r.tensor([1, 2, ...image]) }, attrs };
   },
+  cumsum: (r) => {
+    const { inputs, attrs } = oneAxis(r);
+    return { inputs, attrs: { ...attrs, exclusive: r.int(0, 1) === 1, reverse: r.int(0, 1) === 1 } };
+  },
   copy: unary(-2, 2),
 };
 

@@ -187,6 +187,7 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     dtype: { inputs: { x: image, running_mean: [3], running_var: ["f16", [3]] } },
   },
   softmax: oneAxis,
+  cumsum: { ...numericUnary, axis: oneAxis["axis"]! },
   log_softmax: oneAxis,
   l2_normalize: oneAxis,
   linear: {
