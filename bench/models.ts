@@ -1,4 +1,4 @@
-// The models of the benchmark and of the oracle: a file, a configuration, settings, and the sizes of its inputs; weights and inputs
+// The models of the benchmark: a file, a configuration, settings, and the sizes of its inputs; weights and inputs
 // are seeded by name, so nothing has to be downloaded.
 
 import { readFileSync } from "node:fs";

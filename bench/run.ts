@@ -16,7 +16,6 @@ import { embeddedDriver } from "../src/runtime/embedded-node.ts";
 import { cases, type Case } from "./cases.ts";
 import { measureCase, measureFirstRun } from "./measure.ts";
 import { graphOf } from "./models.ts";
-import { installPeers } from "./ort.ts";
 import { peers } from "./peers/index.ts";
 import { caseTable, save, updatePage, type CaseResult } from "./report.ts";
 
@@ -79,7 +78,6 @@ const chosenPeers = [
   ...(options.peer ? pick("peer", peers, options.peer).filter((p) => p !== reference) : others),
 ].map((p) => p.name);
 
-installPeers();
 const env = await environment(options.device);
 const say = (text: string): void => console.error(`  ${text}`);
 const results: CaseResult[] = [];

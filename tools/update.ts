@@ -6,11 +6,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { errorsMarkdown } from "./docs-errors.ts";
 import { opsMarkdown } from "./docs-ops.ts";
 import { passesMarkdown } from "./docs-passes.ts";
+import { stdMarkdown } from "./docs-std.ts";
 
 /** Every generated document, and what makes it. */
 export const generated: Readonly<Record<string, () => string>> = {
   "docs/ops.md": opsMarkdown,
   "docs/passes.md": passesMarkdown,
+  "docs/std.md": stdMarkdown,
   "docs/errors.md": errorsMarkdown,
 };
 

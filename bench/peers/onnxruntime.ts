@@ -1,7 +1,7 @@
 // onnxruntime-node with one of its execution providers, given our export of the same model with its sizes fixed.
 
 import { graphOf, inputsOf, onnxOf } from "../models.ts";
-import { fromOrtTensor, loadOrt, toOrtTensor } from "../ort.ts";
+import { fromOrtTensor, loadOrt, toOrtTensor } from "../../test/oracle/ort.ts";
 import { stopwatch, type Peer } from "./peer.ts";
 
 export function onnxruntime(name: string, provider: "webgpu" | "cpu", doc: string): Peer {

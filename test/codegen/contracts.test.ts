@@ -13,6 +13,7 @@ import { printGraph } from "../../src/ir/print.ts";
 import { verifyGraph } from "../../src/ir/verify.ts";
 import { lookupOp } from "../../src/ops/index.ts";
 import { runPasses } from "../../src/passes/run.ts";
+import { elaborateCase, exampleCases } from "../models/examples.ts";
 import { resolveStd } from "../models/support.ts";
 import { breaches, numbersFor, outputsOf } from "../passes/contract.ts";
 
@@ -48,41 +49,41 @@ function expectSound(graph: Graph, at: string): void {
 }
 
 describe("text and verifier after every pass", () => {
-  const sizes: readonly (readonly [string, string | undefined, Readonly<Record<string, string>>])[] = [
-    ["digits_poolformer", undefined, {}],
-    ["digits_poolformer", "tiny", {}],
-    ...["s12", "s24", "s36", "m36", "m48", "tiny"].flatMap((config) => [
-      ["poolformer", config, { head: "timm" }] as const,
-      ["poolformer", config, { head: "original", taps: "true" }] as const,
-    ]),
-  ];
+  // As the model stands and every configuration: the full sizes too, which are compiled and not run.
+  const sizes = exampleCases.flatMap((c) => [undefined, ...c.configs].map((config) => [c, config] as const));
 
-  it.each(sizes)("%s %s %o", (name, config, set) => {
-    const options = config === undefined ? { set } : { config, set };
-    const graph = graphOf(`examples/${name}.model`, options);
-    expectSound(graph, "as elaborated");
-    const { steps } = runPasses(graph, { target: lavapipe, lookup: lookupOp, verify: false });
-    for (const s of steps) if (s.changed) expectSound(s.after, `after ${s.pass.name}`);
-    expect(steps.filter((s) => s.changed).length).toBeGreaterThan(3);
-  });
+  it.each(sizes.map(([c, config]) => [c.name, config ?? "as it stands", c, config] as const))(
+    "%s, %s",
+    (_, __, c, config) => {
+      const front = elaborateCase(c, config === undefined ? {} : { config });
+      expect(front.diagnostics).toEqual([]);
+      const graph = front.module!.graphs[0]!;
+      expectSound(graph, "as elaborated");
+      const { steps } = runPasses(graph, { target: lavapipe, lookup: lookupOp, verify: false });
+      for (const s of steps) if (s.changed) expectSound(s.after, `after ${s.pass.name}`);
+      expect(steps.filter((s) => s.changed).length).toBeGreaterThan(1);
+    },
+  );
 });
 
 describe("the contract of every pass", () => {
   const small = "test/codegen/small.model";
   const names = [...readFileSync(small, "utf8").matchAll(/^model (\w+)/gm)].map((m) => m[1]!);
   const cases = [
-    ...names.map((name) => [small, { model: name }, { B: 2, H: 6, W: 7, T: 5 }] as const),
-    ["examples/digits_poolformer.model", { config: "tiny" }, { B: 2 }] as const,
-    ["examples/poolformer.model", { config: "tiny" }, { B: 2, H: 32, W: 64 }] as const,
-    [
-      "examples/poolformer.model",
-      { config: "tiny", set: { head: "original", taps: "true" } },
-      { B: 1, H: 64, W: 32 },
-    ] as const,
+    ...names.map((name) => ({
+      name,
+      graph: () => graphOf(small, { model: name }),
+      dims: { B: 2, H: 6, W: 7, T: 5 },
+    })),
+    ...exampleCases.map((c) => ({
+      name: c.name,
+      graph: () => elaborateCase(c).module!.graphs[0]!,
+      dims: c.sizes[0]!,
+    })),
   ];
 
-  it.each(cases)("%s %o", (path, options, dims) => {
-    const graph = graphOf(path, options);
+  it.each(cases)("$name", ({ graph: make, dims }) => {
+    const graph = make();
     const numbers = numbersFor(graph, dims);
     const { steps } = runPasses(graph, { target: baseline, lookup: lookupOp });
     let before = outputsOf(graph, numbers);

@@ -1,5 +1,5 @@
 // The structure of exported files, read back from their bytes: names, shapes, weights, and how open sizes are computed. That the
-// numbers are right is checked against onnxruntime by bench/oracle.ts.
+// numbers are right is checked against onnxruntime in test/oracle.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

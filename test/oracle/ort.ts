@@ -1,12 +1,12 @@
-// onnxruntime-node as the benchmark uses it. Its package is not among the project's own dependencies, so it is loaded by path, and the
-// part of its interface that is used is written down here.
+// onnxruntime-node as the oracle and the benchmark use it: an exported graph run by a runtime that shares nothing with ours. It comes as
+// CommonJS with the types of its web version, so the part of its interface that is used is written down here.
 
-import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
-import { elementCount, newData, type Tensor } from "../src/ir/tensor.ts";
-import type { DType } from "../src/ir/types.ts";
+import { exportOnnx } from "../../src/onnx/export.ts";
+import { lookupOp } from "../../src/ops/index.ts";
+import type { Graph } from "../../src/ir/graph.ts";
+import { elementCount, newData, type Tensor } from "../../src/ir/tensor.ts";
+import type { DType } from "../../src/ir/types.ts";
 
 export interface OrtTensor {
   readonly type: string;
@@ -28,23 +28,13 @@ export interface Ort {
   };
 }
 
-const folder = import.meta.dirname;
-
-/** Installs the peers where they are missing, and says so: they are large and no one but the benchmark needs them. */
-export function installPeers(): void {
-  if (existsSync(join(folder, "node_modules", "onnxruntime-node"))) return;
-  console.error("installing the peers of the benchmark into bench/node_modules (about 300 MB) ...");
-  // The install script only fetches CUDA binaries; those for the CPU and WebGPU are in the package.
-  execFileSync("npm", ["--prefix", folder, "install", "--ignore-scripts", "--no-audit", "--no-fund"], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-}
+let loaded: Ort | undefined;
 
 export function loadOrt(): Ort {
-  installPeers();
-  const ort = createRequire(join(folder, "package.json"))("onnxruntime-node") as Ort;
-  ort.env.logLevel = "error";
-  return ort;
+  if (loaded) return loaded;
+  loaded = createRequire(import.meta.url)("onnxruntime-node") as Ort;
+  loaded.env.logLevel = "error";
+  return loaded;
 }
 
 const toOrt: Readonly<Record<DType, string>> = {
@@ -73,4 +63,24 @@ export function fromOrtTensor(t: OrtTensor): Tensor {
   const data = newData(dtype, elementCount(t.dims));
   data.set(t.data);
   return { dtype, shape: [...t.dims], data };
+}
+
+/** What onnxruntime's CPU provider makes of the graph: exported, read back by it, its shapes inferred by it. */
+export async function oracleOutputs(
+  graph: Graph,
+  weights: (key: string) => Tensor,
+  inputs: Readonly<Record<string, Tensor>>,
+  dims: Readonly<Record<string, number>> = {},
+): Promise<Readonly<Record<string, Tensor>>> {
+  const ort = loadOrt();
+  const session = await ort.InferenceSession.create(exportOnnx(graph, weights, { dims, lookup: lookupOp }), {
+    executionProviders: ["cpu"],
+  });
+  try {
+    const feeds = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, toOrtTensor(ort, t)]));
+    const made = await session.run(feeds);
+    return Object.fromEntries(Object.entries(made).map(([name, t]) => [name, fromOrtTensor(t)]));
+  } finally {
+    await session.release();
+  }
 }
