@@ -84,6 +84,7 @@ function specContext(code: GroupCode, roles: Roles): ElementContext {
   };
   return {
     attrs: roles.node.attrs,
+    count: roles.node.inputs.length,
     result: roles.result,
     type: (i) => code.type(roles.node.inputs[i]!),
     has: (i) => (roles.node.inputs[i] ?? "") !== "",

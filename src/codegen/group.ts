@@ -169,6 +169,7 @@ export class GroupCode {
   #context(node: Node, at: readonly Expr[]): ElementContext {
     return {
       attrs: node.attrs,
+      count: node.inputs.length,
       type: (input) => this.type(node.inputs[input]!),
       has: (input) => (node.inputs[input] ?? "") !== "",
       result: node.results[0]!.type,

@@ -3,7 +3,7 @@
 
 import { dim, type Dim } from "../ir/dim.ts";
 import type { Attrs, ValueId } from "../ir/graph.ts";
-import { inferTypes, type ConstraintFailure, type OpDefinition } from "../ir/op.ts";
+import { inferTypes, inputIndex, inputName, type ConstraintFailure, type OpDefinition } from "../ir/op.ts";
 import { showType, type DType, type TensorType } from "../ir/types.ts";
 import { locationOf, type Location, type Span } from "../support/source.ts";
 import type { Note } from "../support/diagnostic.ts";
@@ -41,6 +41,7 @@ export function callOp(ctx: Context, op: OpDefinition, site: CallSite): Value {
 }
 
 function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | undefined {
+  if (op.variadic) return placeAll(ctx, op, site);
   const byPlace = op.inputs.filter((x) => !x.weight);
   if (site.positional.length > byPlace.length) {
     reportExtraInput(
@@ -78,6 +79,23 @@ function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | u
     if (x.value.kind === "none" && input.optional) return "absent";
     return asTensor(ctx, x, `input ${input.name} of ${op.name}`, numberType(x.value, dtypes));
   });
+  return slots.every((s) => s !== undefined) ? slots : undefined;
+}
+
+/** The tensors of a variadic op: one by one, or as lists of them. */
+function placeAll(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | undefined {
+  const given = site.positional.flatMap((g) =>
+    g.value.kind === "list" ? g.value.items.map((value): Given => ({ value, span: g.span })) : [g],
+  );
+  const input = op.inputs[0]!;
+  if (given.length === 0) {
+    fail(ctx, "missing-input", `${op.name} needs input ${input.name}`, {
+      span: site.span,
+      help: `${input.name} is ${input.doc}`,
+    });
+    return undefined;
+  }
+  const slots = given.map((g, i) => asTensor(ctx, g, `input ${inputName(op, i)} of ${op.name}`));
   return slots.every((s) => s !== undefined) ? slots : undefined;
 }
 
@@ -128,6 +146,7 @@ function makeWeights(
   attrs: Attrs,
   label: LabelPath | undefined,
 ): readonly (TensorValue | undefined)[] | undefined {
+  if (op.variadic) return slots.filter((s) => typeof s === "object");
   const types = slots.map((s) => (typeof s === "object" ? s.type : undefined));
   const out: (TensorValue | undefined)[] = [];
   const wanted = op.inputs.map((input, i) => slots[i] === "weight" && (input.weight!.when?.(attrs) ?? true));
@@ -250,13 +269,13 @@ function reportConstraint(
   inputs: readonly (Slot | undefined)[],
   span: Span,
 ): Value {
-  const at = failure.input === undefined ? -1 : op.inputs.findIndex((x) => x.name === failure.input);
+  const at = failure.input === undefined ? -1 : inputIndex(op, failure.input);
   const faulty = inputs[at];
   const sentence = op.constraints[failure.label] ?? "its inputs fit together";
   const notes: Note[] = [];
   for (const [i, x] of inputs.entries())
     if (typeof x === "object")
-      notes.push({ message: `${op.inputs[i]!.name} is ${showType(x.type)}`, span: x.span });
+      notes.push({ message: `${inputName(op, i)} is ${showType(x.type)}`, span: x.span });
   const axis = failure.axis === undefined ? "" : `, on axis ${failure.axis}`;
   const got = failure.got === undefined ? undefined : `got ${failure.got}`;
   const expected = failure.expected === undefined ? undefined : `expected ${failure.expected}`;

@@ -10,7 +10,7 @@ import { roundToHalf } from "../support/half.ts";
 import { bindGraph, type Binding } from "./bind.ts";
 import { evaluateDim, type DimEnv } from "./dim.ts";
 import type { Graph, Node, Region, ValueId } from "./graph.ts";
-import type { ReferenceContext } from "./op.ts";
+import { inputIndex, type ReferenceContext } from "./op.ts";
 import { toPrecision, zeros, type Precision, type Tensor } from "./tensor.ts";
 import { showType, type TensorType } from "./types.ts";
 
@@ -238,11 +238,12 @@ class Run {
 
   #context(node: Node): ReferenceContext {
     const { op, attrs } = node;
-    const idOf = (name: string) => node.inputs[op.inputs.findIndex((x) => x.name === name)] || undefined;
+    const idOf = (name: string) => node.inputs[inputIndex(op, name)] || undefined;
     const shapes = node.results.map((r) => r.type.shape.map((d) => this.size(d)));
     return {
       attrs,
       precision: this.#precision,
+      count: node.inputs.length,
       shapes,
       has: (name) => idOf(name) !== undefined,
       input: (name) => {

@@ -77,6 +77,8 @@ export interface ConstraintFailure extends ConstraintDetail {
 
 export interface InferContext {
   readonly attrs: Attrs;
+  /** How many inputs are given: of a variadic op, any number. */
+  readonly count: number;
   /** Type of an input that is there. */
   type(name: string): TensorType;
   has(name: string): boolean;
@@ -111,6 +113,7 @@ export type AxisRelation =
 export interface ReferenceContext {
   readonly attrs: Attrs;
   readonly precision: Precision;
+  readonly count: number;
   /** Input by name; throws Bug when it is not there. */
   input(name: string): Tensor;
   has(name: string): boolean;
@@ -125,6 +128,7 @@ export interface ReferenceContext {
 /** Builds the kernel expression for one element of the result. */
 export interface ElementContext {
   readonly attrs: Attrs;
+  readonly count: number;
   type(input: number): TensorType;
   has(input: number): boolean;
   readonly result: TensorType;
@@ -215,7 +219,7 @@ export interface OpDefinition {
   readonly equation: string;
   readonly traits: readonly Trait[];
   readonly inputs: readonly InputSpec[];
-  /** The last input may be given any number of times. */
+  /** The last input may be given any number of times; the further ones are called `x2`, `x3` after it. */
   readonly variadic?: boolean;
   readonly attrs: Readonly<Record<string, AttrSpec>>;
   /** Names of the results; most ops have one, `y`. */
@@ -228,11 +232,33 @@ export interface OpDefinition {
   /** The meaning: plain loops, sharing no code with the lowering. */
   reference(c: ReferenceContext): readonly Tensor[];
   readonly lowering: Lowering;
+  /** Calls that the lowering does not take, written with other ops; undefined for those that it does. */
+  expand?(
+    b: GraphBuilder,
+    inputs: readonly (ValueId | undefined)[],
+    attrs: Attrs,
+  ): readonly ValueId[] | undefined;
   readonly examples: readonly OpExample[];
   /** Multiply-adds of contractions, for `--stats`; absent means none. */
   macs?(types: readonly (TensorType | undefined)[], attrs: Attrs, result: TensorType): Dim;
   /** False: not callable from a .model file (fused groups, compiler-made ops). Default true. */
   readonly inLanguage?: boolean;
+}
+
+/** What input `i` is called. */
+export function inputName(op: OpDefinition, i: number): string {
+  const last = op.inputs.length - 1;
+  return i <= last ? op.inputs[i]!.name : `${op.inputs[last]!.name}${i - last + 1}`;
+}
+
+/** Which input is called so; -1 where none is. */
+export function inputIndex(op: OpDefinition, name: string): number {
+  const at = op.inputs.findIndex((x) => x.name === name);
+  if (at >= 0 || !op.variadic) return at;
+  const last = op.inputs.length - 1;
+  const stem = op.inputs[last]!.name;
+  const serial = name.startsWith(stem) ? Number(name.slice(stem.length)) : NaN;
+  return serial >= 2 ? last + serial - 1 : -1;
 }
 
 class ConstraintStop extends Error {
@@ -265,9 +291,10 @@ export function inferContext(
   types: readonly (TensorType | undefined)[],
   attrs: Attrs,
 ): InferContext {
-  const at = (name: string) => types[op.inputs.findIndex((x) => x.name === name)];
+  const at = (name: string) => types[inputIndex(op, name)];
   return {
     attrs,
+    count: types.length,
     has: (name) => at(name) !== undefined,
     type(name) {
       const type = at(name);

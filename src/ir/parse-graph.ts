@@ -7,7 +7,7 @@ import type { Location } from "../support/source.ts";
 import { symbolsOf, type Dim } from "./dim.ts";
 import { withDefaults } from "./graph.ts";
 import type { Attrs, Graph, Input, Node, Region, SymbolDecl, Value, ValueId } from "./graph.ts";
-import { inferTypes, type OpDefinition, type OpLookup } from "./op.ts";
+import { inferTypes, inputIndex, type OpDefinition, type OpLookup } from "./op.ts";
 import { SyntaxStop, type Reader } from "./parse-reader.ts";
 import { readAnnotations, readAttrs, readList, readLocations, readType } from "./parse-types.ts";
 import type { AttrText, SymbolUses, TypeText } from "./parse-types.ts";
@@ -275,7 +275,7 @@ export class GraphReader implements Draft {
       const inferred = inferTypes(op, types, attrs);
       if ("types" in inferred) return inferred.types;
       const { label, input, got, expected } = inferred.failure;
-      const which = inputs[op.inputs.findIndex((x) => x.name === input)];
+      const which = inputs[input === undefined ? -1 : inputIndex(op, input)];
       const place = which ?? at;
       const sentence = op.constraints[label] ?? `its input ${input ?? ""} is there`;
       this.#r.report(`${op.name}.${label}`, `${op.name} requires that ${sentence}`, place.start, place.end, {

@@ -20,6 +20,7 @@ export class NoOperator extends Error {
 export interface OpContext {
   readonly writer: OnnxWriter;
   readonly attrs: Attrs;
+  readonly count: number;
   /** ONNX name of input `i`, which must be there. */
   input(i: number): string;
   has(i: number): boolean;
@@ -48,6 +49,7 @@ export function contextOf(
   return {
     writer,
     attrs: node.attrs,
+    count: node.inputs.length,
     input: (i) => at(names, i),
     has: (i) => Boolean(node.inputs[i]),
     type: (i) => at(types, i),

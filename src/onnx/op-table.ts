@@ -21,6 +21,8 @@ import { averagePool, convolution, maxPool } from "./op-window.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
 import { tensorProto } from "./writer.ts";
 
+const inputsOf = (c: OpContext): string[] => Array.from({ length: c.count }, (_, i) => c.input(i));
+
 /** One operator, same inputs, no attributes. */
 const plain =
   (opType: string, inputs: number): Translate =>
@@ -224,7 +226,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   squeeze,
   unsqueeze,
   slice,
-  concat: (c) => c.writer.node("Concat", [c.input(0), c.input(1)], { axis: { int: axis(c) } }),
+  concat: (c) => c.writer.node("Concat", inputsOf(c), { axis: { int: axis(c) } }),
   pad,
 
   sum,

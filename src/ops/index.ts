@@ -11,6 +11,7 @@ import * as shape from "./shape.ts";
 import * as slice from "./slice.ts";
 import * as softmax from "./softmax.ts";
 import { attention } from "./attention.ts";
+import { concat } from "./concat.ts";
 import { constant, iota } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
@@ -59,7 +60,7 @@ export const allOps: readonly OpDefinition[] = [
   shape.squeeze,
   shape.unsqueeze,
   slice.slice,
-  slice.concat,
+  concat,
   slice.pad,
   reduce.sum,
   reduce.mean,

@@ -1,23 +1,11 @@
-// Parts of tensors, and tensors put together: slice, concat, pad.
+// Parts of tensors, and tensors made larger: slice, pad. Tensors put together are in concat.ts.
 
-import { add, and, lt, mul, not, select, sub, u32 } from "../ir/expr.ts";
-import { addDim, ceilDiv, constantOf, dim, sameDim, subDim, type Dim } from "../ir/dim.ts";
+import { add, and, lt, mul, sub, u32 } from "../ir/expr.ts";
+import { addDim, ceilDiv, constantOf, dim, subDim, type Dim } from "../ir/dim.ts";
 import type { Attrs } from "../ir/graph.ts";
 import type { AxisRelation } from "../ir/op.ts";
 import { stridesOfShape } from "../ir/tensor.ts";
-import { showType } from "../ir/types.ts";
-import {
-  axisOf,
-  checkAxis,
-  checkSameDType,
-  defineOp,
-  dimOf,
-  numberOf,
-  numbersOf,
-  other,
-  same,
-  sentences,
-} from "./define.ts";
+import { axisOf, checkAxis, defineOp, dimOf, numberOf, numbersOf, other, same, sentences } from "./define.ts";
 import { offsets } from "./loops.ts";
 
 /** The largest i32 as an end means the end of the axis, as in ONNX. */
@@ -143,98 +131,6 @@ export const slice = defineOp({
         [
           [1, 3],
           [4, 6],
-        ],
-      ],
-    },
-  ],
-});
-
-export const concat = defineOp({
-  name: "concat",
-  doc: "Puts two tensors one after the other along an axis; of more than two, join them in turn.",
-  equation: "y[..., i, ...] = i < size(a) ? a[..., i, ...] : b[..., i - size(a), ...]",
-  traits: ["movement"],
-  inputs: [
-    { name: "a", doc: "comes first" },
-    { name: "b", doc: "comes second; same element type, and same sizes but for the axis" },
-  ],
-  attrs: { axis: { kind: "axis", doc: "the axis they are joined along (index or name, of a)" } },
-  constraints: {
-    axis: "the axis is one of a",
-    dtype: sentences.dtype,
-    shapes: "all sizes but that of the axis are equal",
-  },
-  infer(c) {
-    const a = c.type("a");
-    const b = c.type("b");
-    const axis = checkAxis(c, "axis", "a");
-    checkSameDType(c, ["a", "b"]);
-    c.check("shapes", a.shape.length === b.shape.length, {
-      input: "b",
-      got: showType(b),
-      expected: `${a.shape.length} axes`,
-      from: "a",
-    });
-    for (const [i, d] of a.shape.entries())
-      if (i !== axis)
-        c.check("shapes", sameDim(d, b.shape[i]!), {
-          input: "b",
-          axis: i,
-          got: b.shape[i]!.key,
-          expected: d.key,
-          from: "a",
-        });
-    return [
-      {
-        dtype: a.dtype,
-        shape: a.shape.map((d, i) => (i === axis ? addDim(d, b.shape[i]!) : d)),
-        axes: a.axes.map((n, i) => n ?? b.axes[i] ?? null),
-      },
-    ];
-  },
-  axes(types, attrs) {
-    const axis = axisOf(attrs, "axis", types[0]?.shape.length ?? 0);
-    return types.map((t) => (t?.shape ?? []).map((_, i) => (i === axis ? other : same(i))));
-  },
-  reference(c) {
-    const y = c.result();
-    const strides = stridesOfShape(y.shape);
-    const a = c.input("a");
-    const axis = axisOf(c.attrs, "axis", a.shape.length);
-    for (const [t, shift] of [
-      [a, 0],
-      [c.input("b"), a.shape[axis]! * strides[axis]!],
-    ] as const) {
-      const to = offsets(t.shape, strides);
-      for (let i = 0; i < t.data.length; i++) y.data[to[i]! + shift] = t.data[i]!;
-    }
-    return [y];
-  },
-  lowering: {
-    kind: "element",
-    element(c, index) {
-      const axis = axisOf(c.attrs, "axis", index.length);
-      const size = c.size(c.type(0).shape[axis]!);
-      const first = c.bind("first", lt(index[axis]!, size));
-      const shifted = index.map((x, i) => (i === axis ? sub(x, size) : x));
-      return select(first, c.readInside(0, index, first, 0), c.readInside(1, shifted, not(first), 0));
-    },
-  },
-  examples: [
-    {
-      about: "side by side",
-      inputs: {
-        a: [[1], [2]],
-        b: [
-          [3, 4],
-          [5, 6],
-        ],
-      },
-      attrs: { axis: 1 },
-      outputs: [
-        [
-          [1, 3, 4],
-          [2, 5, 6],
         ],
       ],
     },

@@ -153,6 +153,7 @@ function rightAxes(
 ): ReadonlyMap<string, number> | undefined {
   const context: ElementContext = {
     attrs: n.attrs,
+    count: types.length,
     result,
     type: (i) => types[i]!,
     has: (i) => types[i] !== undefined,

@@ -4,6 +4,7 @@
 import { GraphBuilder, type Node, type ValueId } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import { rewrite } from "../ir/rewrite.ts";
+import type { TensorType } from "../ir/types.ts";
 import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
 import type { Pass, PassResult } from "./pass.ts";
 
@@ -17,7 +18,7 @@ export const decompose: Pass = {
   gives: ["primitive"],
   run(graph, c): PassResult {
     const roots = new Set(
-      graph.nodes.filter((n) => n.op.lowering.kind === "decompose").map((n) => n.op.name),
+      graph.nodes.filter((n) => n.op.lowering.kind === "decompose" || n.op.expand).map((n) => n.op.name),
     );
     return rewrite(graph, [expandRule([...roots], c.lookup)], c.lookup);
   },
@@ -43,15 +44,9 @@ function expand(
   c: RewriteContext,
   lookup: OpLookup,
 ): readonly ValueId[] | null {
-  const lowering = node.op.lowering;
-  if (lowering.kind !== "decompose") return null;
   const scratch = new GraphBuilder(node.op.name, lookup, SCRATCH);
-  for (const x of new Set(inputs)) if (x !== "") scratch.declare(x, c.type(x));
-  const results = lowering.decompose(
-    scratch,
-    inputs.map((x) => (x === "" ? undefined : x)),
-    node.attrs,
-  );
+  const results = expansion(scratch, node, inputs, c.type.bind(c));
+  if (!results) return null;
   const made = new Map<ValueId, ValueId>();
   const real = (x: ValueId): ValueId => made.get(x) ?? x;
   for (const n of scratch.nodes) {
@@ -68,4 +63,22 @@ function expand(
     n.results.forEach((r, i) => made.set(r.id, ids[i]!));
   }
   return results.map(real);
+}
+
+/** The definition of this call, built in `scratch`; undefined where a kernel can be made of it as it stands. */
+export function expansion(
+  scratch: GraphBuilder,
+  node: Node,
+  inputs: readonly ValueId[],
+  type: (id: ValueId) => TensorType,
+): readonly ValueId[] | undefined {
+  const { op, attrs } = node;
+  const { lowering } = op;
+  if (lowering.kind !== "decompose" && !op.expand) return undefined;
+  for (const x of new Set(inputs)) if (x !== "") scratch.declare(x, type(x));
+  const given = inputs.map((x) => (x === "" ? undefined : x));
+  return (
+    op.expand?.(scratch, given, attrs) ??
+    (lowering.kind === "decompose" ? lowering.decompose(scratch, given, attrs) : undefined)
+  );
 }

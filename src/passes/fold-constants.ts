@@ -50,6 +50,7 @@ function compute(node: Node, values: readonly number[], c: RewriteContext): numb
   const context: ReferenceContext = {
     attrs,
     precision: "f64",
+    count: inputs.length,
     shapes: [[]],
     has: (name) => at(name) !== undefined,
     input(name) {

@@ -1,9 +1,18 @@
 // Facts about a graph that passes need and give. Once given, the verifier re-checks a property after every later pass.
 
-import { preparedValues, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
+import {
+  GraphBuilder,
+  preparedValues,
+  typesOf,
+  type Graph,
+  type Node,
+  type Value,
+  type ValueId,
+} from "../ir/graph.ts";
 import { removeDead } from "../ir/rewrite.ts";
 import { orderOf, showType } from "../ir/types.ts";
 import { insideOrder } from "./choose-layout.ts";
+import { expansion } from "./decompose.ts";
 
 export interface Property {
   readonly name: PropertyName;
@@ -28,7 +37,11 @@ export const properties: readonly Property[] = [
     name: "primitive",
     doc: "No node is of an op that is written with other ops.",
     check(graph) {
-      const left = graph.nodes.find((n) => n.op.lowering.kind === "decompose");
+      const types = typesOf(graph);
+      const left = graph.nodes.find((n) => {
+        const scratch = new GraphBuilder(graph.name, () => n.op);
+        return n.op.lowering.kind === "decompose" || expansion(scratch, n, n.inputs, (id) => types.get(id)!);
+      });
       return left ? `${named(left)} has not been decomposed` : null;
     },
   },

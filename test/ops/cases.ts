@@ -170,8 +170,9 @@ const cases: Readonly<Record<string, Maker>> = {
   concat: (r) => {
     const shape = r.shape(3);
     const axis = r.int(0, 2);
-    const second = shape.map((s, i) => (i === axis ? r.int(1, 4) : s));
-    return { inputs: { a: r.tensor(shape), b: r.tensor(second) }, attrs: { axis } };
+    const names = ["x", ...Array.from({ length: r.pick([0, 1, 2, 8]) }, (_, i) => `x${i + 2}`)];
+    const part = () => r.tensor(shape.map((s, i) => (i === axis ? r.int(1, 4) : s)));
+    return { inputs: Object.fromEntries(names.map((name) => [name, part()])), attrs: { axis } };
   },
   pad: (r) => {
     const counts = () => [r.int(0, 2), r.int(0, 2)];

@@ -18,8 +18,9 @@ interface Wrong {
 
 function fails(name: string, { inputs, attrs = {} }: Wrong): ConstraintFailure | undefined {
   const op = lookupOp(name)!;
-  const types = op.inputs.map((x): TensorType | undefined => {
-    const t = inputs[x.name];
+  const names = op.variadic ? Object.keys(inputs) : op.inputs.map((x) => x.name);
+  const types = names.map((name): TensorType | undefined => {
+    const t = inputs[name];
     if (!t) return undefined;
     const [dtype, shape] = Array.isArray(t[1]) ? (t as Typed) : (["f32", t as readonly Size[]] as const);
     return tensorType(dtype, shape);
@@ -151,12 +152,12 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     range: { inputs: { x: [4] }, attrs: { axis: 0, start: 1, end: 5 }, detail: { axis: 0 } },
   },
   concat: {
-    axis: { inputs: { a: [2], b: [2] }, attrs: { axis: 2 } },
-    dtype: { inputs: { a: [2], b: ["i32", [2]] }, attrs: { axis: 0 } },
+    axis: { inputs: { x: [2], x2: [2] }, attrs: { axis: 2 } },
+    dtype: { inputs: { x: [2], x2: [2], x3: ["i32", [2]] }, attrs: { axis: 0 }, detail: { input: "x3" } },
     shapes: {
-      inputs: { a: [2, 3], b: [2, 4] },
+      inputs: { x: [2, 3], x2: [2, 4] },
       attrs: { axis: 0 },
-      detail: { input: "b", axis: 1, from: "a" },
+      detail: { input: "x2", axis: 1, from: "x" },
     },
   },
   pad: {

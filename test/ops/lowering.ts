@@ -7,7 +7,7 @@ import type { Expr } from "../../src/ir/kernel.ts";
 import type { ElementContext } from "../../src/ir/op.ts";
 import { elementCount, newData, stridesOfShape, type Tensor } from "../../src/ir/tensor.ts";
 import type { DType } from "../../src/ir/types.ts";
-import { attrsFor, inferCall, typeOf, type Call } from "./support.ts";
+import { attrsFor, inferCall, namesFor, typeOf, typesFor, type Call } from "./support.ts";
 
 export type Rounding = (x: number) => number;
 export const exact: Rounding = (x) => x;
@@ -102,7 +102,7 @@ const scalarOf = (dtype: DType) => kernelType(dtype === "f16" ? "f32" : dtype);
 
 /** Every read happens while the expression is built; out of bounds is an error unless it is masked. */
 function contextFor(call: Call, round: Rounding): ElementContext {
-  const tensors = call.op.inputs.map((x) => call.inputs[x.name]);
+  const tensors = namesFor(call).map((name) => call.inputs[name]);
   const read = (input: number, index: readonly Expr[]): Expr => {
     const t = tensors[input]!;
     const at = index.map((x) => Number(value(x, round)));
@@ -114,6 +114,7 @@ function contextFor(call: Call, round: Rounding): ElementContext {
   };
   return {
     attrs: attrsFor(call),
+    count: tensors.length,
     type: (input) => typeOf(tensors[input]!),
     has: (input) => tensors[input] !== undefined,
     result: inferCall(call)[0]!,
@@ -171,7 +172,7 @@ function elementOf(
     return lowering.finish ? lowering.finish(total, constant(all.length)) : total;
   }
   if (lowering.kind !== "contraction") return undefined;
-  const types = call.op.inputs.map((x) => call.inputs[x.name] && typeOf(call.inputs[x.name]!));
+  const types = typesFor(call);
   const spec = lowering.describe(types, c.attrs, c.result);
   const parts = [...spec.batch, ...spec.left, ...spec.right].sort((a, b) => a - b);
   if (parts.join() !== shape.map((_, i) => i).join())

@@ -2,7 +2,7 @@
 
 import { evaluate } from "../../src/ir/evaluate.ts";
 import { GraphBuilder, withDefaults, type Attrs, type Graph, type ValueId } from "../../src/ir/graph.ts";
-import { inferTypes, type NestedNumbers, type OpDefinition } from "../../src/ir/op.ts";
+import { inferTypes, inputName, type NestedNumbers, type OpDefinition } from "../../src/ir/op.ts";
 import { elementCount, tensor, type Precision, type Tensor } from "../../src/ir/tensor.ts";
 import { tensorType, type DType, type TensorType } from "../../src/ir/types.ts";
 import { lookupOp } from "../../src/ops/index.ts";
@@ -32,9 +32,15 @@ export function typeOf(t: Tensor): TensorType {
   return tensorType(t.dtype, t.shape);
 }
 
+/** Names of the op's inputs in order; of a variadic one, of those that are given. */
+export function namesFor({ op, inputs }: Call): readonly string[] {
+  const count = op.variadic ? Object.keys(inputs).length : op.inputs.length;
+  return Array.from({ length: count }, (_, i) => inputName(op, i));
+}
+
 /** Types of the op's inputs in order; those that are not given are undefined. */
-export function typesFor({ op, inputs }: Call): (TensorType | undefined)[] {
-  return op.inputs.map((x) => inputs[x.name] && typeOf(inputs[x.name]!));
+export function typesFor(call: Call): (TensorType | undefined)[] {
+  return namesFor(call).map((name) => call.inputs[name] && typeOf(call.inputs[name]));
 }
 
 export function attrsFor({ op, attrs }: Call): Attrs {
@@ -47,8 +53,8 @@ export function callGraph(
   build?: (b: GraphBuilder, ids: (ValueId | undefined)[]) => readonly ValueId[],
 ): Graph {
   const b = new GraphBuilder("test", lookupOp);
-  const ids = call.op.inputs.map((x) =>
-    call.inputs[x.name] ? b.declare(`%${x.name}`, typeOf(call.inputs[x.name]!)) : undefined,
+  const ids = namesFor(call).map((name) =>
+    call.inputs[name] ? b.declare(`%${name}`, typeOf(call.inputs[name])) : undefined,
   );
   const results = build ? build(b, ids) : b.add(call.op, ids, call.attrs).results.map((r) => r.id);
   return {
@@ -75,11 +81,19 @@ export function runCall(call: Call, precision: Precision = "f64"): Tensor[] {
   return Object.values(outputs);
 }
 
-export function runDecomposed(call: Call): Tensor[] {
+/** By the op's definition in other ops; undefined for a call that is lowered as it stands. */
+export function runDecomposed(call: Call): Tensor[] | undefined {
   const { lowering } = call.op;
-  if (lowering.kind !== "decompose") throw new Error(`${call.op.name} does not decompose`);
-  const graph = callGraph(call, (b, ids) => lowering.decompose(b, ids, attrsFor(call)));
-  return Object.values(evaluate(graph, new Map(), call.inputs).outputs);
+  let expanded = true;
+  const graph = callGraph(call, (b, ids) => {
+    const attrs = attrsFor(call);
+    const results =
+      call.op.expand?.(b, ids, attrs) ??
+      (lowering.kind === "decompose" ? lowering.decompose(b, ids, attrs) : undefined);
+    expanded = results !== undefined;
+    return results ?? [];
+  });
+  return expanded ? Object.values(evaluate(graph, new Map(), call.inputs).outputs) : undefined;
 }
 
 export function inferCall(call: Call): readonly TensorType[] {
