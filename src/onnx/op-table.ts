@@ -198,6 +198,8 @@ export const opTable: Readonly<Record<string, Translate>> = {
   rsqrt: (c) => c.writer.node("Reciprocal", [c.writer.node("Sqrt", [c.input(0)])]),
   exp: unary("Exp"),
   log: unary("Log"),
+  sin: unary("Sin"),
+  cos: unary("Cos"),
   floor: unary("Floor"),
   ceil: unary("Ceil"),
   cast,
@@ -262,7 +264,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
 export const finiteResults: ReadonlySet<string> = new Set([
   ...["linear", "matmul", "conv2d", "group_norm", "layer_norm", "rms_norm", "batch_norm", "l2_normalize"],
   ...["sigmoid", "tanh", "erf", "softmax"],
-  ...["attention", "iota"],
+  ...["attention", "iota", "sin", "cos"],
 ]);
 
 /** Ops that can make an infinity of finite numbers, other than by overflow. */

@@ -10,6 +10,7 @@ import { cumsum } from "./scan.ts";
 import * as shape from "./shape.ts";
 import * as slice from "./slice.ts";
 import * as softmax from "./softmax.ts";
+import * as trigonometry from "./trigonometry.ts";
 import { attention } from "./attention.ts";
 import { concat } from "./concat.ts";
 import { constant, iota } from "./constant.ts";
@@ -35,6 +36,8 @@ export const allOps: readonly OpDefinition[] = [
   elementwise.inverseSquareRoot,
   elementwise.exponential,
   elementwise.logarithm,
+  trigonometry.sine,
+  trigonometry.cosine,
   elementwise.roundDown,
   elementwise.roundUp,
   elementwise.cast,

@@ -99,6 +99,8 @@ const cases: Readonly<Record<string, Maker>> = {
   rsqrt: unary(0.1, 4),
   exp: unary(-3, 3),
   log: unary(0.1, 4),
+  sin: unary(-40, 40),
+  cos: unary(-40, 40),
   floor: unary(-3, 3),
   ceil: unary(-3, 3),
   cast: (r) => ({

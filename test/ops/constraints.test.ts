@@ -110,6 +110,8 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   rsqrt: floatUnary,
   exp: floatUnary,
   log: floatUnary,
+  sin: floatUnary,
+  cos: floatUnary,
   floor: floatUnary,
   ceil: floatUnary,
   relu: floatUnary,

@@ -13,7 +13,7 @@ const lowered = callable.filter((op) => !["decompose", "program"].includes(op.lo
 const seeds = [11, 12, 13, 14, 15, 16];
 
 /** Those whose lowering is an approximation. */
-const tolerances: Readonly<Record<string, number>> = { gelu: 1e-6, erf: 2e-7 };
+const tolerances: Readonly<Record<string, number>> = { gelu: 1e-6, erf: 2e-7, sin: 1e-7, cos: 1e-7 };
 
 test.each(lowered.map((op) => op.name))("%s: the lowering is the reference", (name) => {
   for (const seed of seeds) {
@@ -39,6 +39,17 @@ test("division and the rest of f32 arithmetic keep erf and GELU within 1e-6", ()
     for (const [i, e] of expected.data.entries()) worst = Math.max(worst, Math.abs(e - got.data[i]!));
     expect(worst, name).toBeLessThan(1e-6);
     expect(worst, "an approximation is not exact: is it the lowering that was run?").toBeGreaterThan(0);
+  }
+});
+
+test("sine and cosine of large angles keep their precision in f32", () => {
+  const points = Array.from({ length: 4001 }, (_, i) => Math.fround((i - 2000) * 3.9173));
+  const x = tensor("f32", [points.length], points, "f64");
+  for (const name of ["sin", "cos"]) {
+    const call: Call = { op: lookupOp(name)!, inputs: { x }, attrs: {} };
+    const [expected, got] = [runCall(call)[0]!, runLowering(call, Math.fround)!];
+    for (const [i, e] of expected.data.entries())
+      expect(Math.abs(e - got.data[i]!), `${name}(${points[i]})`).toBeLessThan(2e-7);
   }
 });
 
