@@ -99,3 +99,55 @@ describe("poolformer", () => {
     });
   });
 });
+
+describe("vit", () => {
+  const of = (config: string) => graphOf(elaborateFile("examples/vit.model", { config }));
+
+  it.each([
+    ["vit_tiny_patch16", 5_717_416],
+    ["vit_small_patch16", 22_050_664],
+    ["vit_base_patch16", 86_567_656],
+    ["vit_base_patch32", 88_224_232],
+    ["vit_large_patch16", 304_326_632],
+    ["vit_huge_patch14", 632_045_800],
+    ["deit_tiny_patch16", 5_717_416],
+    ["deit_small_patch16", 22_050_664],
+    ["deit_base_patch16", 86_567_656],
+    ["deit_tiny_distilled_patch16", 5_910_800],
+    ["deit_small_distilled_patch16", 22_436_432],
+    ["deit_base_distilled_patch16", 87_338_192],
+  ])("%s has %i parameters", (config, count) => {
+    expect(of(config).weights.reduce((n, w) => n + constantOf(elementsOf(w.type)), 0)).toBe(count);
+  });
+
+  it("has timm's keys", () => {
+    const shapes = new Map(
+      of("deit_tiny_distilled_patch16").weights.map((w) => [w.key, w.type.shape.map((d) => d.key)]),
+    );
+    expect(shapes.size).toBe(155);
+    expect(
+      [...shapes.keys()].filter((k) => !k.startsWith("blocks.") || k.startsWith("blocks.11.")).sort(),
+    ).toEqual(
+      [
+        ...["cls_token", "dist_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"],
+        ...["norm.weight", "norm.bias", "head.weight", "head.bias", "head_dist.weight", "head_dist.bias"],
+        ...["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"].flatMap((layer) => [
+          `blocks.11.${layer}.weight`,
+          `blocks.11.${layer}.bias`,
+        ]),
+      ].sort(),
+    );
+    expect(shapes.get("pos_embed")).toEqual(["1", "198", "192"]);
+    expect(shapes.get("blocks.0.attn.qkv.weight")).toEqual(["576", "192"]);
+  });
+});
+
+describe("digits_vit", () => {
+  const graph = graphOf(elaborateFile("examples/digits_vit.model"));
+
+  it("has 117,322 parameters, images in and logits out", () => {
+    expect(graph.weights.reduce((n, w) => n + constantOf(elementsOf(w.type)), 0)).toBe(117_322);
+    expect(graph.inputs.map((x) => x.name)).toEqual(["images"]);
+    expect(graph.outputs.map((x) => x.name)).toEqual(["logits"]);
+  });
+});

@@ -19,6 +19,8 @@ const models = [
   ["digits_poolformer", {}, { B: 2 }],
   ["poolformer", { head: "timm" }, { B: 2, H: 64, W: 96 }],
   ["poolformer", { head: "original", taps: "true" }, { B: 1, H: 64, W: 96 }],
+  ["digits_vit", {}, { B: 2 }],
+  ["vit", {}, { B: 1 }],
 ] as const;
 
 // Software on a busy machine is slow; these are not tests of speed.
