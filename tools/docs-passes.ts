@@ -2,8 +2,8 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Rule } from "../src/ir/rewrite-types.ts";
-import type { Level, Pass } from "../src/passes/pass.ts";
+import type { RuleDoc } from "../src/ir/rewrite-types.ts";
+import { namedChanges, type Level, type Pass } from "../src/passes/pass.ts";
 import { pipeline } from "../src/passes/pipeline.ts";
 import { properties } from "../src/passes/properties.ts";
 
@@ -74,14 +74,14 @@ function section(p: Pass): string[] {
     ...(p.needs.length > 0 ? [`- needs: ${p.needs.join(", ")}`] : []),
     ...(p.gives.length > 0 ? [`- gives: ${p.gives.join(", ")}`] : []),
     "",
-    ...(p.rules ? rules(p.rules) : []),
+    ...namedChanges(p).flatMap(change),
     ...example(p),
     ...refusals(p),
   ];
 }
 
-function rules(list: readonly Rule[]): string[] {
-  return list.flatMap((r) => [`**${r.name}**: ${r.doc}`, "", "```text", r.equation, "```", ""]);
+function change(r: RuleDoc): string[] {
+  return [`**${r.name}**: ${r.doc}`, "", "```text", r.equation, "```", ""];
 }
 
 interface Golden {

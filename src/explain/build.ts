@@ -5,9 +5,9 @@ import type { Graph, Module } from "../ir/graph.ts";
 import { printKernel } from "../ir/kernel-print.ts";
 import type { Kernel } from "../ir/kernel.ts";
 import type { Plan, PlanEntry, PlanKernel, PlanTensor } from "../ir/plan.ts";
-import type { Refusal, RewriteEvent, Rule } from "../ir/rewrite-types.ts";
+import type { Refusal, RewriteEvent, RuleDoc as Change } from "../ir/rewrite-types.ts";
 import { axisLetters } from "../ir/types.ts";
-import type { Pass } from "../passes/pass.ts";
+import { namedChanges, type Pass } from "../passes/pass.ts";
 import type { Step } from "../passes/run.ts";
 import { dimReader, planMemory, type DimReader } from "../runtime/memory.ts";
 import type {
@@ -98,9 +98,9 @@ function passDoc(p: Pass, code: (name: string) => { code?: string }): PassDoc {
 
 /** Each rule once, with the first pass that has it. */
 function rulesOf(passes: readonly Pass[]): readonly (readonly [Omit<RuleDoc, "pass">, string])[] {
-  const found = new Map<string, readonly [Rule, string]>();
+  const found = new Map<string, readonly [Change, string]>();
   for (const p of passes)
-    for (const rule of p.rules ?? []) if (!found.has(rule.name)) found.set(rule.name, [rule, p.name]);
+    for (const rule of namedChanges(p)) if (!found.has(rule.name)) found.set(rule.name, [rule, p.name]);
   return [...found.values()].map(([{ name, equation, doc }, pass]) => [{ name, equation, doc }, pass]);
 }
 

@@ -90,6 +90,8 @@ export interface InferContext {
 export type AxisRelation =
   /** Position p is used for position p of result axis `axis` alone. */
   | { readonly kind: "same"; readonly axis: number }
+  /** The same, but the op counts from the end of the axis (a causal mask): of parts, it makes only the last positions of last ones. */
+  | { readonly kind: "tail"; readonly axis: number }
   /** Size one against any size of the result axis. */
   | { readonly kind: "broadcast"; readonly axis: number }
   /** Every position is used for every result (summed, contracted). */
@@ -103,6 +105,10 @@ export type AxisRelation =
       readonly pad: number;
       readonly dilation: number;
     }
+  /** Result position p of `axis` is position start + p*step where the axis has one; elsewhere it is none of this input's (concat, pad). */
+  | { readonly kind: "part"; readonly axis: number; readonly start: Dim; readonly step: number }
+  /** The positions are those of the result axes named, in row-major order (a reshape that splits an axis). */
+  | { readonly kind: "joined"; readonly axes: readonly number[] }
   /** Result position p of `axis` is at the same place, and uses every position (softmax, norm statistics). */
   | { readonly kind: "whole"; readonly axis: number }
   /** Result position p of `axis` uses position floor(p / size): neighbours share one (key heads of grouped queries). */

@@ -32,12 +32,16 @@ export interface NewNodeOptions {
   readonly types?: readonly TensorType[];
 }
 
-export interface Rule {
+/** What a change of the graph is called, and why it is right. */
+export interface RuleDoc {
   /** Kebab-case, unique among all passes. */
   readonly name: string;
   /** The equation: `pool(W x + b) = W pool(x) + b`, and its condition. */
   readonly equation: string;
   readonly doc: string;
+}
+
+export interface Rule extends RuleDoc {
   /** Names of the ops it starts at. */
   readonly roots: readonly string[];
   /**

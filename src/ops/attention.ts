@@ -16,7 +16,7 @@ import {
   numberOf,
   reduced,
   same,
-  whole,
+  tail,
 } from "./define.ts";
 import { scalar, widened } from "./norm.ts";
 import { lowest, tiny } from "./softmax.ts";
@@ -98,7 +98,7 @@ export const attention = defineOp({
     const many = types.some((t) => t && !isOne(t.shape[0]!));
     const leading = (t: TensorType): AxisRelation =>
       many && isOne(t.shape[0]!) ? { kind: "broadcast", axis: 0 } : same(0);
-    const queries = flagOf(attrs, "causal") ? whole(1) : same(1);
+    const queries = flagOf(attrs, "causal") ? tail(1) : same(1);
     const ofKeys = (t: TensorType, last: AxisRelation) => [
       leading(t),
       reduced,

@@ -1,13 +1,13 @@
 // Tensors put together along an axis, any number of them.
 
 import { add, lt, select, sub, u32 } from "../ir/expr.ts";
-import { addDim, sameDim } from "../ir/dim.ts";
+import { addDim, dim, sameDim, subDim } from "../ir/dim.ts";
 import type { GraphBuilder, ValueId } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
-import { inputName } from "../ir/op.ts";
+import { inputName, type AxisRelation } from "../ir/op.ts";
 import { stridesOfShape } from "../ir/tensor.ts";
 import { showType } from "../ir/types.ts";
-import { axisOf, checkAxis, checkSameDType, defineOp, other, same, sentences } from "./define.ts";
+import { axisOf, checkAxis, checkSameDType, defineOp, same, sentences } from "./define.ts";
 import { offsets } from "./loops.ts";
 
 /** What one kernel reads at most, so that a small adapter's limit on bindings leaves room for what is fused with it. */
@@ -60,7 +60,15 @@ export const concat = defineOp({
   },
   axes(types, attrs) {
     const axis = axisOf(attrs, "axis", types[0]?.shape.length ?? 0);
-    return types.map((t) => (t?.shape ?? []).map((_, i) => (i === axis ? other : same(i))));
+    let start = dim(0);
+    return types.map((t) => {
+      const shape = t?.shape ?? [];
+      const from = start;
+      start = subDim(start, shape[axis] ?? dim(0));
+      return shape.map((_, i): AxisRelation => {
+        return i === axis ? { kind: "part", axis, start: from, step: 1 } : same(i);
+      });
+    });
   },
   reference(c) {
     const y = c.result();

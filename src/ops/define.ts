@@ -252,6 +252,7 @@ export function broadcastInputs(
 export const same = (axis: number): AxisRelation => ({ kind: "same", axis });
 export const reduced: AxisRelation = { kind: "reduced" };
 export const other: AxisRelation = { kind: "other" };
+export const tail = (axis: number): AxisRelation => ({ kind: "tail", axis });
 export const whole = (axis: number): AxisRelation => ({ kind: "whole", axis });
 
 /** Relations of inputs that broadcast together. */

@@ -158,6 +158,7 @@ function reshapeRelations(from: readonly Dim[], attrs: Attrs): AxisRelation[] {
     const wideTo = run.to.filter((i) => !isOne(to[i]!));
     if (run.from.length === 1 && run.to.length === 1) relations[run.from[0]!] = same(run.to[0]!);
     else if (wideFrom.length === 1 && wideTo.length === 1) relations[wideFrom[0]!] = same(wideTo[0]!);
+    else if (wideFrom.length === 1) relations[wideFrom[0]!] = { kind: "joined", axes: wideTo };
   }
   return relations;
 }

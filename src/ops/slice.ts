@@ -5,7 +5,7 @@ import { addDim, ceilDiv, constantOf, dim, subDim, type Dim } from "../ir/dim.ts
 import type { Attrs } from "../ir/graph.ts";
 import type { AxisRelation } from "../ir/op.ts";
 import { stridesOfShape } from "../ir/tensor.ts";
-import { axisOf, checkAxis, defineOp, dimOf, numberOf, numbersOf, other, same, sentences } from "./define.ts";
+import { axisOf, checkAxis, defineOp, dimOf, numberOf, numbersOf, same, sentences } from "./define.ts";
 import { offsets } from "./loops.ts";
 
 /** The largest i32 as an end means the end of the axis, as in ONNX. */
@@ -62,14 +62,11 @@ export const slice = defineOp({
   axes([x], attrs) {
     const shape = x?.shape ?? [];
     const axis = axisOf(attrs, "axis", shape.length);
-    const start = shape[axis] && constantOf(sliceBounds(attrs, shape[axis]).start);
-    const stride = numberOf(attrs, "step");
+    const step = numberOf(attrs, "step");
     return [
-      shape.map((_, i): AxisRelation => {
+      shape.map((size, i): AxisRelation => {
         if (i !== axis) return same(i);
-        return start === undefined
-          ? other
-          : { kind: "window", axis, size: 1, stride, pad: -start, dilation: 1 };
+        return { kind: "part", axis, start: sliceBounds(attrs, size).start, step };
       }),
     ];
   },
@@ -178,10 +175,11 @@ export const pad = defineOp({
     ];
   },
   axes([x], attrs) {
-    const before = numbersOf(attrs, "before");
+    const [before, after] = [numbersOf(attrs, "before"), numbersOf(attrs, "after")];
     return [
       (x?.shape ?? []).map((_, axis): AxisRelation => {
-        return { kind: "window", axis, size: 1, stride: 1, pad: before[axis]!, dilation: 1 };
+        if (before[axis] === 0 && after[axis] === 0) return same(axis);
+        return { kind: "part", axis, start: dim(-before[axis]!), step: 1 };
       }),
     ];
   },

@@ -1,58 +1,240 @@
-// Where only some rows of a value are read (a class token, the last token), only those are computed: the slice goes in front of what
-// made them. How axes relate is on the op's record, so this holds for any op whose result row needs that row of its inputs alone.
+// Where only some positions of a value can matter (a class token, the last token, every second row), only those are computed. Which
+// they are is found from the outputs backwards (ir/liveness.ts); here the graph is made again with just these boxes, in one sweep.
+// How axes relate is on the op's record, so this holds for any op whose result at a position needs that position of its inputs alone.
 
-import type { ValueId } from "../ir/graph.ts";
-import type { Rule } from "../ir/rewrite-types.ts";
-import { axisOf } from "../ops/define.ts";
-import { namesSizes } from "./match.ts";
-import type { Pass } from "./pass.ts";
+import { constantOf, sameDim, subDim, type Dim } from "../ir/dim.ts";
+import { GraphBuilder, preparedValues, typesOf } from "../ir/graph.ts";
+import type { AttrValue, Attrs, Graph, Node, Value, ValueId } from "../ir/graph.ts";
+import { liveBoxes, isAssembled, neededOf, tiesOf, type Liveness, type Tie } from "../ir/liveness.ts";
+import {
+  boxKey,
+  countOf,
+  endOf,
+  holds,
+  isWhole,
+  relativeTo,
+  sameBox,
+  wholeBox,
+  type Box,
+  type Range,
+} from "../ir/positions.ts";
+import { nextIdAfter, printNode } from "../ir/print.ts";
+import { externalReads } from "../ir/rewrite-graph.ts";
+import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
+import { renameUses } from "../ir/rewrite.ts";
+import { Bug } from "../support/bug.ts";
+import type { Pass, PassContext, PassResult } from "./pass.ts";
 
-const sliceFirst: Rule = {
-  name: "slice-first",
-  equation: "slice(f(x)) = f(slice(x))   if f is row-wise along the axis and nothing else reads f(x)",
-  doc: "Linear layers, elementwise ops and norms over channels are row-wise along the tokens; attention and pooling are not.",
-  roots: ["slice"],
-  apply(root, c) {
-    const node = c.soleProducer(root.inputs[0]!);
-    if (!node || node.body || node.results.length !== 1 || node.inputs.length === 0) {
-      const maker = c.producer(root.inputs[0]!);
-      return maker && !node ? c.refuse(`other readers need the whole result of ${maker.op.name}`) : null;
-    }
-    // Slices of different axes would trade places for ever.
-    if (c.isPrepared(root.inputs[0]!) || node.op.name === "slice") return null;
-    const sliced = axisOf(root.attrs, "axis", c.type(root.inputs[0]!).shape.length);
-    // What the result says of sizes would no longer be true.
-    if (namesSizes(node)) return c.refuse(`${node.op.name} names the sizes of its result`);
-    const types = node.inputs.map((x) => (x === "" ? undefined : c.type(x)));
-    const relations = node.op.axes(types, node.attrs);
-    const inputs: (ValueId | undefined)[] = [];
-    let cut = 0;
-    for (const [i, x] of node.inputs.entries()) {
-      const relation = (relations[i] ?? []).map((r, axis) => ({ r, axis }));
-      const other = relation.find(({ r }) => r.kind === "other");
-      if (other) return c.refuse(`${node.op.name} moves values across the axis`);
-      const tied = relation.filter(({ r }) => "axis" in r && r.axis === sliced);
-      const bad = tied.find(({ r }) => r.kind !== "same" && r.kind !== "broadcast");
-      if (bad) return c.refuse(`${node.op.name} mixes positions of the axis`);
-      const same = tied.find(({ r }) => r.kind === "same");
-      if (x === "" || !same) inputs.push(x === "" ? undefined : x);
-      else {
-        inputs.push(c.add("slice", [x], { ...root.attrs, axis: same.axis }));
-        cut++;
-      }
-    }
-    if (cut === 0) return null;
-    c.matched(node);
-    return [c.add(node.op.name, inputs, node.attrs)];
-  },
+const livePositions: RuleDoc = {
+  name: "live-positions",
+  equation:
+    "f(x)[live] = f(x[live])   if f is row-wise along the axis; what no output depends on is not computed",
+  doc: "Linear layers, elementwise ops and norms over channels are row-wise along the tokens, and attention along its queries; keys, values and pooling are not. Where one part of a fused projection is wanted of fewer tokens than another, each is computed by itself.",
 };
+const rule = livePositions.name;
+
+function run(graph: Graph, c: PassContext): PassResult {
+  const liveness = liveBoxes(graph);
+  const refusals = liveness.stops.map(({ node, reason }): Refusal => {
+    return { rule, reason, node: node.results[0]!.id, spans: node.spans };
+  });
+  const shrinks = graph.nodes.some((n) =>
+    n.results.some((r) => liveness.boxes.get(r.id)?.some((box) => !isWhole(box))),
+  );
+  if (!shrinks) return { graph, events: [], refusals };
+  const { graph: smaller, events } = new Shrinker(graph, liveness, c).run();
+  return { graph: smaller, events, refusals };
+}
+
+interface Made {
+  readonly box: Box;
+  readonly id: ValueId;
+}
+
+/** Makes the graph again, node by node, each value in the boxes that are wanted of it. */
+class Shrinker {
+  readonly #graph: Graph;
+  readonly #liveness: Liveness;
+  readonly #types;
+  readonly #prepared;
+  readonly #builder: GraphBuilder;
+  /** Per value of the graph as it was: the boxes of it that there are. */
+  readonly #made = new Map<ValueId, Made[]>();
+  readonly #events: RewriteEvent[] = [];
+  /** A value made new -> the id of what it stands for: a slice that is no longer needed leaves its name to what it was of. */
+  readonly #heirs = new Map<ValueId, ValueId>();
+
+  constructor(graph: Graph, liveness: Liveness, c: PassContext) {
+    this.#graph = graph;
+    this.#liveness = liveness;
+    this.#types = typesOf(graph);
+    this.#prepared = preparedValues(graph);
+    this.#builder = new GraphBuilder(graph.name, c.lookup, graph.nextId);
+    for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) {
+      this.#builder.declare(x.id, x.type);
+      this.#made.set(x.id, [{ box: wholeBox(x.type.shape.length), id: x.id }]);
+    }
+  }
+
+  run(): { readonly graph: Graph; readonly events: readonly RewriteEvent[] } {
+    for (const node of this.#graph.nodes) {
+      const boxes = this.#liveness.boxes.get(node.results[0]!.id) ?? [];
+      if (node.results.length > 1 || node.body || this.#prepared.has(node.results[0]!.id)) {
+        if (node.results.some((r) => this.#liveness.boxes.has(r.id))) this.#copy(node);
+      } else for (const box of boxes) this.#make(node, box);
+    }
+    const renamed = new Map<ValueId, ValueId>();
+    for (const id of new Set(externalReads(this.#graph))) {
+      const now = this.#read(id, wholeBox(this.#types.get(id)!.shape.length), undefined);
+      if (now !== id) renamed.set(id, now);
+    }
+    const made = this.#withHeirs(renameUses({ ...this.#graph, nodes: this.#builder.nodes }, renamed));
+    const nextId = Math.max(this.#graph.nextId, nextIdAfter(made));
+    return { graph: { ...made, nextId }, events: this.#events };
+  }
+
+  /** The node as it is, of inputs that are whole. */
+  #copy(node: Node): void {
+    const inputs = node.inputs.map((x) => (x === "" ? x : this.#read(x, this.#wholeOf(x), node)));
+    this.#add(node, inputs, node.attrs, node.results);
+  }
+
+  #add(node: Node, inputs: readonly ValueId[], attrs: Attrs, results: readonly Value[]): Node {
+    const { spans, scope, annotations, body } = node;
+    const ids = results.map((r) => r.id);
+    const types = results.map((r) => r.type);
+    const options = { spans, scope, annotations, ids, types, ...(body && { body }) };
+    const made = this.#builder.add(node.op, inputs, attrs, options);
+    for (const r of results)
+      if (this.#types.has(r.id)) this.#remember(r.id, { box: this.#wholeOf(r.id), id: r.id });
+    return made;
+  }
+
+  #wholeOf(id: ValueId): Box {
+    return wholeBox(this.#types.get(id)!.shape.length);
+  }
+
+  #remember(id: ValueId, made: Made): void {
+    this.#made.set(id, [...(this.#made.get(id) ?? []), made]);
+  }
+
+  #make(node: Node, box: Box): void {
+    const [result] = node.results as readonly [Value];
+    const ties = tiesOf(node, this.#types);
+    const whole = isWhole(box);
+    if (isAssembled(node, ties, box)) {
+      const id = this.#assemble(node, ties, box);
+      this.#remember(result.id, { box, id });
+      if (whole && !this.#types.has(id) && !this.#heirs.has(id)) this.#heirs.set(id, result.id);
+      return;
+    }
+    const needs = node.inputs.map((x, i) => {
+      if (x === "") return undefined;
+      // A layer with a stride skips positions by itself where they are all there.
+      if (whole && this.#made.get(x)?.some((m) => isWhole(m.box))) return this.#wholeOf(x);
+      return neededOf(ties, i, box, result.type.shape)!;
+    });
+    const inputs = node.inputs.map((x, i) => (x === "" ? x : this.#read(x, needs[i]!, node)));
+    const attrs = attrsFor(node, ties, box, needs);
+    const shape = result.type.shape.map((d, i) => countOf(box[i]!, d));
+    const id = whole ? result.id : this.#builder.freshId();
+    const made = this.#add(node, inputs, attrs, [{ id, type: { ...result.type, shape } }]);
+    if (!whole) this.#remember(result.id, { box, id });
+    if (!whole || attrs !== node.attrs) this.#log(node, made);
+  }
+
+  #log(node: Node, made: Node): void {
+    const { id } = node.results[0]!;
+    const gone = this.#liveness.boxes.get(id)!.every((b) => !isWhole(b));
+    this.#events.push({
+      rule,
+      before: [printNode(node)],
+      after: [printNode(made)],
+      removed: gone ? [id] : [],
+      added: made.results.map((r) => r.id).filter((r) => r !== id),
+      spans: node.spans,
+    });
+  }
+
+  /** What a slice, or another node that only puts parts together, comes to where the parts are there. */
+  #assemble(node: Node, ties: readonly Tie[], box: Box): ValueId {
+    const { shape } = node.results[0]!.type;
+    const pieces = node.inputs.flatMap((x, i): ValueId[] => {
+      const needed = neededOf(ties, i, box, shape);
+      return needed ? [this.#read(x, needed, node)] : [];
+    });
+    const { spans, scope, op, attrs } = node;
+    return pieces.length === 1 ? pieces[0]! : this.#builder.call(op.name, pieces, attrs, { spans, scope });
+  }
+
+  /** A value at a box: cut out of what there is of it. */
+  #read(id: ValueId, needed: Box, reader: Node | undefined): ValueId {
+    const { shape } = this.#types.get(id)!;
+    const made = this.#made.get(id) ?? [];
+    const holder = made.find((m) => sameBox(m.box, needed)) ?? made.find((m) => holds(m.box, needed, shape));
+    if (!holder) throw new Bug(`${id} is not made at [${boxKey(needed)}]`, { graph: this.#graph.name });
+    if (sameBox(holder.box, needed)) return holder.id;
+    const options = { spans: reader?.spans ?? [], scope: reader?.scope ?? "" };
+    let at = holder.id;
+    for (const [axis, p] of needed.entries()) {
+      const cut = relativeTo(holder.box[axis]!, p, shape[axis]!)!;
+      if (cut === "all") continue;
+      const size = countOf(holder.box[axis]!, shape[axis]!);
+      at = this.#builder.call("slice", [at], { axis, ...cutOf(cut, size), step: cut.step }, options);
+    }
+    this.#remember(id, { box: needed, id: at });
+    return at;
+  }
+
+  /** The graph with the ids of slices on the values that took their places. */
+  #withHeirs(graph: Graph): Graph {
+    if (this.#heirs.size === 0) return graph;
+    const now = (id: ValueId) => this.#heirs.get(id) ?? id;
+    const nodes = graph.nodes.map((n) => ({
+      ...n,
+      inputs: n.inputs.map(now),
+      results: n.results.map((r) => ({ ...r, id: now(r.id) })),
+    }));
+    return { ...renameUses(graph, this.#heirs), nodes };
+  }
+}
+
+/** Start and end of a slice, counted from the end of the axis where that is shorter. */
+function cutOf(range: Range, size: Dim): Attrs {
+  const behind = subDim(range.start, size);
+  const start =
+    constantOf(range.start) === undefined && constantOf(behind) !== undefined ? behind : range.start;
+  return sameDim(endOf(range), size) ? { start } : { start, end: endOf(range) };
+}
+
+/** Attributes that say sizes of the result, or where windows stand, for a part of it. */
+function attrsFor(node: Node, ties: readonly Tie[], box: Box, needs: readonly (Box | undefined)[]): Attrs {
+  const { shape } = node.results[0]!.type;
+  const changed = new Map<string, AttrValue>();
+  for (const [name, spec] of Object.entries(node.op.attrs))
+    if (spec.kind === "dims" && name in node.attrs && !isWhole(box))
+      changed.set(name, shape.map((d, i) => countOf(box[i]!, d))); // prettier-ignore
+  for (const { relation: r, input, axis } of ties) {
+    if (r.kind !== "window" || (box[r.axis] === "all" && needs[input]?.[axis] === "all")) continue;
+    // Windows run along the last axes, and their attributes are lists along these.
+    const put = (name: string, value: number) => {
+      const values = changed.get(name) ?? node.attrs[name];
+      if (Array.isArray(values))
+        changed.set(name, (values as AttrValue[]).with(r.axis - shape.length + values.length, value));
+    };
+    put("pad", 0);
+    if (r.size === 1) put("stride", 1);
+  }
+  return changed.size === 0 ? node.attrs : { ...node.attrs, ...Object.fromEntries(changed) };
+}
 
 export const deadTokens: Pass = {
   name: "dead-tokens",
-  doc: "Compute only the tokens that are read.",
+  doc: "Compute only the positions that can matter: of a class token, of the last token, of one projection out of three.",
   level: 1,
   numerics: "exact",
   needs: [],
   gives: [],
-  rules: [sliceFirst],
+  run,
+  changes: [livePositions],
 };

@@ -2,7 +2,7 @@
 
 import type { Graph } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
-import type { Refusal, RewriteEvent, Rule } from "../ir/rewrite-types.ts";
+import type { Refusal, RewriteEvent, Rule, RuleDoc } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
 import type { PropertyName } from "./properties.ts";
 
@@ -40,4 +40,11 @@ export interface Pass {
   /** Rules run to a fixed point in this order at each node, or a function of the whole graph where rules cannot say it. */
   readonly rules?: readonly Rule[];
   run?(graph: Graph, c: PassContext): PassResult;
+  /** What `run` logs its changes under. */
+  readonly changes?: readonly RuleDoc[];
+}
+
+/** Everything that the pass may say it has done, by name. */
+export function namedChanges(pass: Pass): readonly RuleDoc[] {
+  return [...(pass.rules ?? []), ...(pass.changes ?? [])];
 }

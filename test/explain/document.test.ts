@@ -124,10 +124,10 @@ describe("answers", () => {
     expect(weight.dispatches.map((d) => d.kernelName)).toEqual([kernel.name]);
     expect(weight.constants.length).toBe(1);
     expect(explainWeight(doc, entry, "nope")).toBeUndefined();
-    const fired = whyNot(doc, entry, "slice-first");
+    const fired = whyNot(doc, entry, "live-positions");
     expect(fired.fired).toBe(2);
-    expect(fired.equation).toContain("slice(f(x))");
-    expect(whyNot(doc, entry, "slice-first", line(5)).fired).toBe(0);
+    expect(fired.equation).toContain("f(x[live])");
+    expect(whyNot(doc, entry, "live-positions", line(5)).fired).toBe(0);
   });
 
   it("why two operations were not fused", () => {

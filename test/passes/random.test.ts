@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { GraphBuilder, type Attrs, type Graph, type ValueId, type Weight } from "../../src/ir/graph.ts";
 import { baseline } from "../../src/ir/target.ts";
+import { dim } from "../../src/ir/dim.ts";
 import { tensorType } from "../../src/ir/types.ts";
 import { lookupOp } from "../../src/ops/index.ts";
 import { runPasses } from "../../src/passes/run.ts";
@@ -56,7 +57,28 @@ function randomGraph(seed: number): Graph {
     b.call("avg_pool2d", [x], { size: [3, 3], stride: [1, 1], pad: [1, 1], ...attrs });
   const last = () => values[values.length - 1 - next(Math.min(2, values.length))]!;
   const any = () => values[next(values.length)]!;
+  /** Attention of two heads of width 2, its projections fused or not. */
+  const attended = (x: ValueId): ValueId => {
+    const heads = { dims: [dim("B"), dim("T"), dim(2), dim(2)] };
+    const fused = next(2) === 0 && b.call("linear", [x, weight(12, 4)]);
+    const projected = [0, 1, 2].map((i) =>
+      fused
+        ? b.call("slice", [fused], { axis: 2, start: 4 * i, end: 4 * i + 4 })
+        : b.call("linear", [x, weight(4, 4), next(2) ? weight(4) : undefined]),
+    );
+    const [q, k, v] = projected.map((p) => b.call("reshape", [p], heads));
+    const y = b.call("attention", [q, k, v], { causal: next(2) === 0 });
+    return b.call("reshape", [y], { dims: b.type(x).shape });
+  };
+  /** The tokens in another order: the last one, then all but the last. */
+  const turned = (x: ValueId): ValueId =>
+    b.call("concat", [
+      b.call("slice", [x], { axis: positions[0]!, start: -1 }),
+      b.call("slice", [x], { axis: positions[0]!, start: 0, end: -1 }),
+    ], { axis: positions[0]! }); // prettier-ignore
   const steps: (() => ValueId)[] = [
+    () => (isImage ? turned(last()) : b.call("add", [last(), attended(norm(last()))])),
+    () => (next(3) === 0 ? turned(last()) : layer(last())),
     () => layer(last()),
     () => layer(norm(last())),
     () => norm(last()),
@@ -76,10 +98,17 @@ function randomGraph(seed: number): Graph {
   ];
   for (let i = 0; i < 3 + next(9); i++) values.push(steps[next(steps.length)]!());
   const end = last();
+  const ranges = [
+    { start: 0, end: 1 },
+    { start: -1 },
+    { start: 1, end: 3 },
+    { start: 0, step: 2 },
+    { start: 1, end: -1 },
+  ];
   const result =
     next(2) === 0
       ? b.call("mean", [end], { axes: positions })
-      : b.call("slice", [end], { axis: positions[0]!, start: 0, end: 1 });
+      : b.call("slice", [end], { axis: positions[0]!, ...ranges[next(ranges.length)] });
   const outputs = [{ name: "y", value: result, spans: [] }];
   if (next(3) === 0) outputs.push({ name: "z", value: any(), spans: [] });
   return {
@@ -125,7 +154,7 @@ describe("random graphs", () => {
         "mean-of-layer",
         "mean-of-sum",
         "norm-behind-layer",
-        "slice-first",
+        "live-positions",
         "form-reduction",
       ]),
     );
