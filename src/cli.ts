@@ -5,14 +5,8 @@ import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
-import { benchCommand } from "./cli/bench.ts";
-import { checkCommands } from "./cli/check.ts";
+import { addCommands } from "./cli/commands.ts";
 import { show } from "./cli/common.ts";
-import { writeCommands } from "./cli/compile.ts";
-import { explainCommands } from "./cli/explain.ts";
-import { machineCommands } from "./cli/machine.ts";
-import { runCommand } from "./cli/run.ts";
-import { verifyCommand } from "./cli/verify.ts";
 import { InputError, version } from "./index.ts";
 import { Bug } from "./support/bug.ts";
 import { error } from "./support/diagnostic.ts";
@@ -25,13 +19,7 @@ const program = new Command("tokenloom")
   .showHelpAfterError("(tokenloom --help, or tokenloom COMMAND --help)")
   .exitOverride();
 
-checkCommands(program);
-writeCommands(program);
-runCommand(program);
-verifyCommand(program);
-benchCommand(program);
-explainCommands(program);
-machineCommands(program);
+addCommands(program);
 
 try {
   await program.parseAsync();

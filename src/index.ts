@@ -7,10 +7,14 @@
 
 import { lowerModule, type Lowered } from "./codegen/lower.ts";
 import { packConstants } from "./codegen/pack.ts";
-import { elaborate, type Elaborated, type EntrySettings } from "./elaborate/elaborate.ts";
+import { elaborate, type Elaborated } from "./elaborate/elaborate.ts";
 import type { Resolve, SourceText } from "./elaborate/files.ts";
 import type { ModelInfo } from "./elaborate/models.ts";
+import { readCheckpointMap, type CheckpointMap } from "./elaborate/checkpoint-map.ts";
+import type { EntrySettings } from "./ir/compilation.ts";
 import { evaluatePrepared } from "./ir/evaluate.ts";
+import { parseGraphs } from "./ir/parse.ts";
+import { printModule } from "./ir/print.ts";
 import type { Graph, Module } from "./ir/graph.ts";
 import type { Kernel } from "./ir/kernel.ts";
 import type { Plan } from "./ir/plan.ts";
@@ -19,9 +23,16 @@ import { baseline, type Target } from "./ir/target.ts";
 import { exportOnnx } from "./onnx/export.ts";
 import { allOps, lookupOp } from "./ops/index.ts";
 import { parse as parseFile } from "./parser/parse.ts";
-import { checkSelection, runPasses, type PassSelection, type Step } from "./passes/run.ts";
+import {
+  passesLeft,
+  runNamed,
+  runPasses,
+  checkSelection,
+  type PassSelection,
+  type Step,
+} from "./passes/run.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
-import { hasErrors, InputError, type Diagnostic } from "./support/diagnostic.ts";
+import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
 import type { Location } from "./support/source.ts";
 
 export { evaluate, evaluatePrepared } from "./ir/evaluate.ts";
@@ -58,33 +69,41 @@ export interface CompileOptions extends PassSelection {
   readonly resolve?: Resolve;
 }
 
-/** From a file to graphs, before any pass. */
+/** From a file to graphs, before any pass; or from the text of graphs that some have run on. */
 export interface Front {
   /** Absent where there are errors. */
   readonly module?: Module;
+  /** The models of the file; a text of graphs has none. */
   readonly models: readonly ModelInfo[];
+  /** How other checkpoints name the weights. */
+  readonly checkpoints: readonly CheckpointMap[];
   readonly settings: readonly EntrySettings[];
   readonly diagnostics: readonly Diagnostic[];
 }
 
-export interface Compiled {
-  /** As the model says it. */
+/** The graphs behind the passes, without kernels. */
+export interface Optimized {
+  /** As the model says it, or as the text has it. */
   readonly module: Module;
   /** After all passes. */
   readonly optimized: Module;
   /** One list for each graph of the module. */
   readonly steps: readonly (readonly Step[])[];
-  readonly plan: Plan;
-  /** Same order as `plan.kernels`. */
-  readonly kernels: readonly Kernel[];
   readonly models: readonly ModelInfo[];
+  readonly checkpoints: readonly CheckpointMap[];
   readonly settings: readonly EntrySettings[];
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[];
-  /** What the prepare program makes, for `packWeights`. */
-  readonly lowered: Lowered;
   /** What it was compiled with, to compile again where a guard does not hold. */
   readonly options: CompileOptions;
+}
+
+export interface Compiled extends Optimized {
+  readonly plan: Plan;
+  /** Same order as `plan.kernels`. */
+  readonly kernels: readonly Kernel[];
+  /** What the prepare program makes, for `packWeights`. */
+  readonly lowered: Lowered;
 }
 
 const noImports: Resolve = (_, path) => ({ problem: `${path} cannot be read: no resolver was given` });
@@ -102,7 +121,7 @@ export function elaborateFile(source: SourceText, options: CompileOptions = {}):
       ...(options.set && { set: options.set }),
     },
   );
-  return elaborated;
+  return { ...elaborated, checkpoints: elaborated.models.flatMap((m) => m.checkpoints) };
 }
 
 /** The whole way to a plan. Throws InputError with every diagnostic where the file or a switch is wrong. */
@@ -113,32 +132,125 @@ export function compile(source: SourceText, options: CompileOptions = {}): Compi
   return compileModule(front.module, options, front);
 }
 
-/** From graphs (elaborated, or read from IR text) to a plan. */
-export function compileModule(
-  module: Module,
-  options: CompileOptions = {},
-  front?: Pick<Front, "models" | "settings" | "diagnostics">,
-): Compiled {
-  const target = options.target ?? baseline;
-  const runs = module.graphs.map((g) => runPasses(g, { ...options, target, lookup: lookupOp }));
-  const optimized: Module = { name: module.name, graphs: runs.map((r) => r.graph) };
-  const lowered = lowerModule(optimized, {
-    target,
+/** From graphs (elaborated, or read from text) to a plan. */
+export function compileModule(module: Module, options: CompileOptions = {}, front?: KnownOfFront): Compiled {
+  const behind = optimizeModule(module, options, front);
+  const lowered = lowerModule(behind.optimized, {
+    target: options.target ?? baseline,
     compiler: version,
-    settings: settingsOf(front, options),
+    settings: settingsOf(behind.settings, options),
     ...(options.schedules && { schedules: options.schedules }),
   });
+  return { ...behind, plan: lowered.plan, kernels: lowered.kernels, lowered };
+}
+
+type KnownOfFront = Omit<Front, "module">;
+
+/** The passes alone, to where `stopAfter` says; or those named, in that order and whatever the pipeline is. */
+export function optimizeModule(
+  module: Module,
+  options: CompileOptions = {},
+  front?: KnownOfFront,
+  names?: readonly string[],
+): Optimized {
+  const how = { ...options, target: options.target ?? baseline, lookup: lookupOp };
+  const runs = module.graphs.map((g) => (names ? runNamed(g, names, how) : runPasses(g, how)));
   return {
     module,
-    optimized,
+    optimized: { name: module.name, graphs: runs.map((r) => r.graph) },
     steps: runs.map((r) => r.steps),
-    plan: lowered.plan,
-    kernels: lowered.kernels,
     models: front?.models ?? [],
+    checkpoints: front?.checkpoints ?? [],
     settings: front?.settings ?? [],
     diagnostics: front?.diagnostics ?? [],
-    lowered,
     options,
+  };
+}
+
+/** What has been done so far as text, which `readGraphs` takes on: nothing that the rest of the way needs is lost. */
+export function printStopped(stopped: Optimized): string {
+  const { options, settings, checkpoints } = stopped;
+  return printModule(
+    stopped.optimized,
+    {},
+    {
+      compiler: version,
+      passes: [...(options.done ?? []), ...(stopped.steps[0] ?? []).map((s) => s.pass.name)],
+      ...(options.config !== undefined && { config: options.config }),
+      entries: settings,
+      without: options.without ?? [],
+      also: options.also ?? [],
+      schedules: options.schedules ?? {},
+      checkpoints,
+      target: options.target ?? baseline,
+    },
+  );
+}
+
+/** Reads graphs as text: what is compiled of them, and with what. `options` are added to those of the text, and win. */
+export function readGraphs(
+  source: SourceText,
+  options: CompileOptions = {},
+): Front & { readonly options: CompileOptions } {
+  const read = parseGraphs(source.text, source.name, lookupOp, { opNames: allOps.map((op) => op.name) });
+  const text = read.compilation;
+  const maps = (text?.checkpoints ?? []).map(readCheckpointMap);
+  const left = passesLeft(text?.passes ?? []);
+  const names = read.module?.graphs.map((g) => g.name) ?? [];
+  const wanted = options.models ?? (options.model === undefined ? names : [options.model]);
+  const diagnostics = [
+    ...read.diagnostics,
+    ...maps.flatMap((m) => ("problem" in m ? error("ir-compilation", m.problem) : [])),
+    ...(options.config === undefined && Object.keys(options.set ?? {}).length === 0
+      ? []
+      : [
+          error("ir-settings", `${source.name} is past the point where parameters are chosen`, {
+            help: "--config and --set are for model files",
+          }),
+        ]),
+    ...(options.without ?? []).flatMap((name) =>
+      text?.passes.includes(name) && !left.includes(name)
+        ? error("pass-done", `pass ${name} has run already on ${source.name}`)
+        : [],
+    ),
+    ...wanted.flatMap((name) =>
+      read.module && !names.includes(name)
+        ? error("unknown-model", `there is no graph ${name} in ${source.name}`, {
+            help: `there is ${names.join(", ")}`,
+          })
+        : [],
+    ),
+    ...(text && text.compiler !== version
+      ? [
+          warning(
+            "ir-compiler",
+            `${source.name} was written by version ${text.compiler}, this is ${version}`,
+            {
+              help: "its passes may do other things by now",
+            },
+          ),
+        ]
+      : []),
+  ];
+  const module = read.module && {
+    ...read.module,
+    graphs: read.module.graphs.filter((g) => wanted.includes(g.name)),
+  };
+  return {
+    ...(module && !hasErrors(diagnostics) && { module }),
+    models: [],
+    checkpoints: maps.flatMap((m) => ("problem" in m ? [] : m)),
+    settings: (text?.entries ?? []).filter((e) => wanted.includes(e.model)),
+    diagnostics,
+    options: {
+      ...options,
+      ...(text?.config !== undefined && { config: text.config }),
+      without: [...(text?.without ?? []), ...(options.without ?? [])],
+      also: [...(text?.also ?? []), ...(options.also ?? [])],
+      schedules: { ...text?.schedules, ...options.schedules },
+      target: options.target ?? text?.target ?? baseline,
+      done: text?.passes ?? [],
+    },
   };
 }
 
@@ -171,19 +283,22 @@ export function settleGuards(
   });
   const broken = new Set(outcomes.filter((o) => !o.holds).map((o) => o.pass));
   if (broken.size === 0) return { compiled, outcomes };
+  for (const guard of compiled.module.graphs.flatMap((g) => g.guards))
+    if (broken.has(guard.pass))
+      throw new InputError([
+        error("guard-in-text", `pass ${guard.pass} has run on this text, and these weights do not allow it`, {
+          help: `stop before it (compile --to), or compile the model file with --without ${guard.pass}`,
+        }),
+      ]);
   const without = [...(compiled.options.without ?? []), ...broken];
   const again = compileModule(compiled.module, { ...compiled.options, without }, compiled);
   return { compiled: again, outcomes };
 }
 
-function settingsOf(
-  front: Pick<Front, "settings"> | undefined,
-  options: CompileOptions,
-): Record<string, string> {
+function settingsOf(entries: readonly EntrySettings[], options: CompileOptions): Record<string, string> {
   const settings: Record<string, string> = {};
   if (options.config !== undefined) settings["config"] = options.config;
   for (const [name, text] of Object.entries(options.schedules ?? {})) settings[`schedule ${name}`] = text;
-  const entries = front?.settings ?? [];
   for (const entry of entries)
     for (const s of entry.settings)
       settings[entries.length > 1 ? `${entry.model}.${s.name}` : s.name] = s.value;

@@ -4,13 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { benchCommand } from "../src/cli/bench.ts";
-import { checkCommands } from "../src/cli/check.ts";
-import { writeCommands } from "../src/cli/compile.ts";
-import { explainCommands } from "../src/cli/explain.ts";
-import { machineCommands } from "../src/cli/machine.ts";
-import { runCommand } from "../src/cli/run.ts";
-import { verifyCommand } from "../src/cli/verify.ts";
+import { addCommands } from "../src/cli/commands.ts";
 import { pipeline } from "../src/passes/pipeline.ts";
 import { checkOrder } from "../src/passes/run.ts";
 import { layers } from "../tools/docs-errors.ts";
@@ -175,15 +169,6 @@ function problemOf(program: Command, line: string): string | undefined {
 
 function commandLine(): Command {
   const program = new Command("tokenloom");
-  for (const add of [
-    checkCommands,
-    writeCommands,
-    runCommand,
-    verifyCommand,
-    benchCommand,
-    explainCommands,
-    machineCommands,
-  ])
-    add(program);
+  addCommands(program);
   return program;
 }

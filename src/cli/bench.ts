@@ -38,7 +38,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const openTime = clock();
   const unsettled = compileFile(file, flags, device.target);
   const compileTime = clock();
-  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
   const { compiled } = settleGuards(unsettled, weights);
   const entry = entryOf(compiled.plan, flags.entry);
   const dims = dimsFor(compiled.plan, entry, dimsOf(flags));

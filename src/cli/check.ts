@@ -1,21 +1,16 @@
-// `check`, `fmt`, `weights`, `ir`: what can be said of a file without running it.
+// `check`, `fmt`, `weights`: what can be said of a file without running it.
 
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { format, lookupOp, parse, printGraph, printKernel, type Step } from "../index.ts";
-import { diffGraphs, printDiff } from "../ir/diff.ts";
+import { format, parse } from "../index.ts";
 import { constantOf, evaluateDim, showDim, type Dim } from "../ir/dim.ts";
 import type { Graph } from "../ir/graph.ts";
-import { parseGraphs } from "../ir/parse.ts";
 import { graphStats } from "../ir/stats.ts";
 import { showType } from "../ir/types.ts";
 import { splitKey } from "../runtime/store.ts";
-import { compileModule } from "../index.ts";
 import { hasErrors, InputError } from "../support/diagnostic.ts";
 import {
   colors,
-  compileFile,
   diagnosticsJson,
   frontOf,
   print,
@@ -23,7 +18,6 @@ import {
   settings,
   show,
   showJson,
-  targetNamed,
   type ModelFlags,
 } from "./common.ts";
 import { modelOptions } from "./options.ts";
@@ -47,18 +41,6 @@ export function checkCommands(program: Command): void {
   modelOptions(
     program.command("weights <file>").description("the tensors that a model expects in its checkpoint"),
   ).action(weights);
-  modelOptions(
-    program.command("ir <file>").description("dumps to read: the graph after any pass, kernels, plan, WGSL"),
-  )
-    .option("--after <pass>", "the graph after this pass (`none`: as the model says it)")
-    .option("--after-all", "the graph after every pass")
-    .option("--diff", "with --after-all: only what each pass changed")
-    .option("--stage <stage>", "graph, kernel, plan or wgsl", "graph")
-    .option("--target <name>", "baseline, lavapipe or swiftshader", "baseline")
-    .option("--why-not", "what nearly happened, and why it did not")
-    .option("--no-locations", "leave out the model lines")
-    .option("--dir <folder>", "write one file for each pass or kernel")
-    .action(ir);
 }
 
 function check(file: string, flags: CheckFlags): void {
@@ -137,104 +119,4 @@ function weights(file: string, flags: ModelFlags): void {
   const namespaces = [...new Set(all.map((w) => splitKey(w.key).namespace))].filter((n) => n !== "");
   const of = namespaces.map((n) => `${n}=FILE.safetensors`).join(" ");
   print(`${all.length} tensors${of && `; those with a name before the colon are given by --weights ${of}`}`);
-}
-
-interface IrFlags extends ModelFlags {
-  readonly after?: string;
-  readonly afterAll?: boolean;
-  readonly diff?: boolean;
-  readonly stage: string;
-  readonly target: string;
-  readonly whyNot?: boolean;
-  readonly locations: boolean;
-  readonly dir?: string;
-}
-
-function ir(file: string, flags: IrFlags): void {
-  const stop = flags.after !== undefined && flags.after !== "none" ? { stopAfter: flags.after } : {};
-  const target = targetNamed(flags.target);
-  const locations = { locations: flags.locations };
-  if (/\.ir$/.test(file)) {
-    const read = parseGraphs(readModel(file, 32 * 2 ** 20).text, file, lookupOp);
-    if (!read.module) throw new InputError(read.diagnostics);
-    const compiled = compileModule(read.module, { target });
-    compiled.optimized.graphs.forEach((g) => print(printGraph(g, locations)));
-    return;
-  }
-  if (flags.after === "none" || (flags.stage === "graph" && stop.stopAfter !== undefined)) {
-    const front = frontOf(file, flags);
-    if (!front.module) throw new InputError(front.diagnostics);
-    const graphs = flags.after === "none" ? front.module.graphs : graphsAfter(file, flags, stop.stopAfter!);
-    graphs.forEach((g) => print(printGraph(g, locations)));
-    return;
-  }
-  const compiled = compileFile(file, flags, target);
-  const outputs: { name: string; text: string }[] = [];
-  if (flags.stage === "plan")
-    outputs.push({ name: "plan.json", text: JSON.stringify(compiled.plan, null, 2) });
-  else if (flags.stage === "kernel")
-    compiled.kernels.forEach((k) => outputs.push({ name: `${k.name}.kernel`, text: printKernel(k) }));
-  else if (flags.stage === "wgsl")
-    compiled.plan.kernels.forEach((k) => outputs.push({ name: `${k.name}.wgsl`, text: k.wgsl }));
-  else if (flags.stage !== "graph")
-    throw new InputError([
-      {
-        severity: "error",
-        code: "unknown-stage",
-        message: `there is no stage ${flags.stage}`,
-        notes: [],
-        help: "the stages are graph, kernel, plan and wgsl",
-      },
-    ]);
-  else if (flags.afterAll || flags.diff)
-    for (const steps of compiled.steps) steps.forEach((s, i) => outputs.push(stepText(s, i, flags)));
-  else
-    compiled.optimized.graphs.forEach((g) =>
-      outputs.push({ name: `${g.name}.ir`, text: printGraph(g, locations) }),
-    );
-  if (flags.dir !== undefined) {
-    mkdirSync(flags.dir, { recursive: true });
-    for (const o of outputs)
-      writeFileSync(join(flags.dir, o.name), o.text.endsWith("\n") ? o.text : `${o.text}\n`);
-    print(`${outputs.length} files in ${flags.dir}`);
-  } else for (const o of outputs) print(o.text);
-  if (flags.whyNot)
-    for (const s of compiled.steps.flat())
-      for (const r of s.refusals) {
-        const at = r.spans[0];
-        print(`${s.pass.name} / ${r.rule} at ${r.node}${at ? ` (${at.file}:${at.line})` : ""}: ${r.reason}`);
-      }
-}
-
-function graphsAfter(file: string, flags: IrFlags, pass: string): readonly Graph[] {
-  const compiled = compileFile(file, flags, targetNamed(flags.target));
-  return compiled.steps.map((steps, i) => {
-    const at = steps.find((s) => s.pass.name === pass);
-    if (at) return at.after;
-    const known = steps.map((s) => s.pass.name).join(", ");
-    throw new InputError([
-      {
-        severity: "error",
-        code: "unknown-pass",
-        message: `no pass ${pass} ran on ${compiled.module.graphs[i]!.name}`,
-        notes: [],
-        help: `these did: ${known}`,
-      },
-    ]);
-  });
-}
-
-function stepText(s: Step, i: number, flags: IrFlags): { name: string; text: string } {
-  const number = String(i + 1).padStart(2, "0");
-  const rules = new Map<string, number>();
-  for (const e of s.events) rules.set(e.rule, (rules.get(e.rule) ?? 0) + 1);
-  const fired = [...rules].map(([rule, n]) => `${rule} x${n}`).join(", ");
-  const title =
-    colors.bold(`// ${number} ${s.pass.name}`) + ` (${s.pass.numerics})${fired ? `: ${fired}` : ""}`;
-  const body = flags.diff
-    ? s.changed
-      ? printDiff(diffGraphs(s.before, s.after), { color: colors.isColorSupported })
-      : "  nothing changed"
-    : printGraph(s.after, { locations: flags.locations });
-  return { name: `${number}-${s.pass.name}.ir`, text: `${title}\n${body}\n` };
 }

@@ -2,13 +2,15 @@
 
 export const cliCodes: Readonly<Record<string, string>> = {
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
+  "compile-from":
+    "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "weights-missing":
     "The command computes with weights and was given none. `--weights FILE.safetensors` reads trained ones, `--weights seed:0` makes them from their names.",
   "output-exists":
-    "The folder to write is there already. `--force` writes into it, `-o` names another. Nothing was changed.",
+    "The folder or file to write is there already. `--force` writes over it, `-o` names another. Nothing was changed.",
   "page-not-built":
     "The page of `explain` is made when the package is built. In a copy of the repository: `npm run build`.",
   "plan-content":

@@ -5,13 +5,18 @@ import { dirname, isAbsolute, join, relative, resolve as resolvePath, sep } from
 import { fileURLToPath } from "node:url";
 import { createColors } from "picocolors";
 import {
-  compile,
+  compileModule,
   elaborateFile,
+  optimizeModule,
+  readGraphs,
   type CompileOptions,
   type Compiled,
   type Front,
+  type Module,
+  type Optimized,
   type SourceText,
 } from "../index.ts";
+import { checkSelection } from "../passes/run.ts";
 import { builtinTargets, type Target } from "../ir/target.ts";
 import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { render, renderJson } from "../support/render.ts";
@@ -94,15 +99,49 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
   };
 }
 
-export function frontOf(path: string, flags: ModelFlags): Front {
-  return elaborateFile(readModel(path), optionsOf(path, flags));
+/** Text of graphs is longer than the model it came from. */
+const MAX_GRAPH_BYTES = 32 * 2 ** 20;
+
+type Opened = Front & { readonly options: CompileOptions };
+
+/** A model file, or the text of graphs (`.ir`), up to its graphs, and the options to go on with. */
+function open(path: string, flags: ModelFlags, target?: Target): Opened {
+  const options = optionsOf(path, flags, target);
+  if (/\.ir$/.test(path)) return readGraphs(readModel(path, MAX_GRAPH_BYTES), options);
+  return { ...elaborateFile(readModel(path), options), options };
+}
+
+export function frontOf(path: string, flags: ModelFlags): Opened {
+  return open(path, flags);
 }
 
 /** Compiles; warnings go to stderr, errors are thrown. */
 export function compileFile(path: string, flags: ModelFlags, target?: Target): Compiled {
-  const compiled = compile(readModel(path), optionsOf(path, flags, target));
-  show(compiled.diagnostics);
-  return compiled;
+  const { module, front } = sound(path, flags, target);
+  return compileModule(module, front.options, front);
+}
+
+/** The passes alone, up to `flags.stopAfter`; or those named, in that order. */
+export function optimizeFile(
+  path: string,
+  flags: ModelFlags,
+  target?: Target,
+  names?: readonly string[],
+): Optimized {
+  const { module, front } = sound(path, flags, target);
+  return optimizeModule(module, front.options, front, names);
+}
+
+function sound(
+  path: string,
+  flags: ModelFlags,
+  target?: Target,
+): { readonly module: Module; readonly front: Opened } {
+  const front = open(path, flags, target);
+  const wrong = [...front.diagnostics, ...checkSelection(front.options)];
+  if (hasErrors(wrong) || !front.module) throw new InputError(wrong);
+  show(front.diagnostics);
+  return { module: front.module, front };
 }
 
 export function targetNamed(name: string): Target {

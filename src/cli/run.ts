@@ -84,7 +84,7 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
       }),
     ]);
   const inputs = await inputsFor(unsettled.plan, flags);
-  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights);
+  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights);
   const { compiled } = settleGuards(unsettled, weights);
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
   return { plan: compiled.plan, inputs, session, device };

@@ -50,7 +50,7 @@ async function verify(file: string, flags: VerifyFlags): Promise<void> {
     throw new InputError([error("tolerance-spec", `--tolerance ${flags.tolerance} is no positive number`)]);
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const unsettled = compileFile(file, flags, device.target);
-  const weights = await weightsFor(unsettled.module, unsettled.models, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
   const { compiled } = settleGuards(unsettled, weights);
   const { entries } = compiled.plan;
   const chosen = flags.entry === undefined ? entries : [entryOf(compiled.plan, flags.entry)];

@@ -2,7 +2,6 @@
 
 import { planCheckpoint, type AvailableTensor, type Recipe } from "../elaborate/checkpoint.ts";
 import type { CheckpointMap } from "../elaborate/checkpoint-map.ts";
-import type { ModelInfo } from "../elaborate/models.ts";
 import { constantOf } from "../ir/dim.ts";
 import type { Module } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
@@ -28,11 +27,10 @@ export function wantedWeights(module: Module): readonly WantedWeight[] {
 
 export async function weightsFor(
   module: Module,
-  models: readonly ModelInfo[],
+  maps: readonly CheckpointMap[],
   specs: readonly string[],
 ): Promise<(key: string) => Tensor> {
   const wanted = wantedWeights(module);
-  const maps = models.flatMap((m) => m.checkpoints);
   const all = need(
     await loadWeights(specs, wanted, { maps: (available, some) => mapsFor(maps, available, some) }),
   );

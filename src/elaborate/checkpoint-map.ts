@@ -1,6 +1,7 @@
 // `checkpoint original of poolformer { ... }` as data: rules in order, patterns as text with their places.
 
 import type * as ast from "../parser/ast.ts";
+import type { CheckpointRecord } from "../ir/compilation.ts";
 import type { Span } from "../support/source.ts";
 import { parsePattern, sumNames, type Pattern } from "./pattern.ts";
 import { suggestion } from "./suggest.ts";
@@ -57,6 +58,25 @@ export function checkpointMap(c: ast.Checkpoint): CheckpointMap {
   };
 }
 
+/** A map that was written as data, or the first thing that is wrong with it. */
+export function readCheckpointMap(record: CheckpointRecord): CheckpointMap | { readonly problem: string } {
+  for (const { verb, from, to } of record.rules) {
+    if (!Object.hasOwn(ruleForms, verb)) return { problem: `there is no checkpoint rule ${verb}` };
+    const { form, left, right }: RuleForm = ruleForms[verb as RuleVerb];
+    if (!within(from.length, left) || !within(to.length, right))
+      return { problem: `${verb} is written as ${form}` };
+    for (const text of [...from, ...to]) {
+      const pattern = parsePattern(text);
+      if ("problem" in pattern) return { problem: `${verb} ${JSON.stringify(text)}: ${pattern.problem}` };
+    }
+  }
+  return record as CheckpointMap;
+}
+
+function within(n: number, [low, high]: readonly [number, number]): boolean {
+  return n >= low && n <= high;
+}
+
 export interface RuleProblem {
   readonly code: string;
   readonly message: string;
@@ -75,7 +95,6 @@ export function ruleProblem(r: ast.CheckpointRule): RuleProblem | undefined {
       help: suggestion(verb, Object.keys(ruleForms), "there is") ?? "",
     };
   const { form, left, right }: RuleForm = ruleForms[verb as RuleVerb];
-  const within = (n: number, [low, high]: readonly [number, number]) => n >= low && n <= high;
   if (!within(r.from.length, left) || !within(r.to.length, right))
     return { code: "checkpoint-rule", message: `${verb} is written as ${form}`, span: r.span };
   const parsed: Pattern[] = [];

@@ -1,5 +1,6 @@
 // The entry of this layer: a file, a choice of models and parameters; out come graphs. Nothing here throws on what a user wrote.
 
+import type { EntrySettings } from "../ir/compilation.ts";
 import type { Graph, Input, Module } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type * as ast from "../parser/ast.ts";
@@ -40,19 +41,6 @@ export interface ElaborateOptions {
   /** Parameters by name, as text: `--set head=original`. */
   readonly set?: Readonly<Record<string, string>>;
   readonly limits?: Partial<Limits>;
-}
-
-/** A parameter as it was used, and who gave it. */
-export interface Setting {
-  readonly name: string;
-  readonly value: string;
-  readonly from: "default" | "config" | "set";
-}
-
-export interface EntrySettings {
-  readonly model: string;
-  readonly config?: string;
-  readonly settings: readonly Setting[];
 }
 
 export interface Elaborated {

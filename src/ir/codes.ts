@@ -17,6 +17,12 @@ export const irCodes: Readonly<Record<string, string>> = {
     "An input has another element type than the model declares. Convert it, or change the signature of the model.",
   "ir-cannot-infer":
     "An op of a graph text gives no type for the inputs and attributes that stand there. The label says what it failed at.",
+  "ir-compilation":
+    "The `compilation` of a graph text is not what `compile --to` writes. The message names the field that is wrong.",
+  "guard-in-text":
+    "A pass that depends on the values of weights has run on a graph text, and the weights that are given do not allow it. Stop before that pass, or compile the model file without it.",
+  "ir-compiler":
+    "A graph text was written by another version of the compiler. It is taken on; what its passes did is what they did then.",
   "ir-duplicate": "A value, attribute, dimension, weight or graph of a graph text is defined twice.",
   "ir-missing-attribute":
     "An attribute without a default is left out. docs/ops.md lists the attributes of every op.",
@@ -28,6 +34,8 @@ export const irCodes: Readonly<Record<string, string>> = {
     "A node stands among the guards or the prepared values and depends on an input. Those may be made from weights and constants alone.",
   "ir-preprocess":
     "The `preprocess` of an input is no object with exactly `size`, `crop_pct`, `interpolation`, `mean` and `std`.",
+  "ir-settings":
+    "Parameters and configurations are chosen where a model becomes graphs. A graph text is past that point: choose them when it is written.",
   "ir-syntax": "A graph text is not written as docs/ir.md says. The message says what was expected.",
   "ir-too-deep": "Bodies or lists of a graph text are nested deeper than any graph needs.",
   "ir-too-large":

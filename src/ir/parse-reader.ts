@@ -15,6 +15,9 @@ export class GiveUp extends Error {}
 const maxErrors = 50;
 /** Characters of a word, a value id or a string. */
 const maxWord = 10_000;
+/** Characters, and depth, of a JSON object. */
+const maxObject = 4 * 1024 * 1024;
+const maxObjectDepth = 16;
 
 export class Reader {
   readonly file: SourceFile;
@@ -144,6 +147,36 @@ export class Reader {
     } catch {
       return this.stop("ir-syntax", "this string has an escape that JSON does not know", from, end + 1);
     }
+  }
+
+  /** A JSON object, up to the brace that closes it. */
+  object(what: string): unknown {
+    if (this.next() !== "{") this.fail(`expected ${what}, as a JSON object`);
+    const from = this.at;
+    let depth = 0;
+    let end = from;
+    do {
+      if (end - from > maxObject)
+        this.stop("ir-too-large", `${what} has more than ${maxObject} characters`, from, from + 1);
+      const c = this.text[end++];
+      if (c === "{" || c === "[") depth++;
+      else if (c === "}" || c === "]") depth--;
+      else if (c === '"') end = this.#stringEnd(end);
+      if (c === undefined || depth > maxObjectDepth) this.fail(`expected ${what}, as a JSON object`);
+    } while (depth > 0);
+    const written = this.#take(end);
+    try {
+      return JSON.parse(written);
+    } catch {
+      return this.stop("ir-syntax", `${what} is no JSON object`, from, from + 1);
+    }
+  }
+
+  /** Behind the quote that closes a string. */
+  #stringEnd(from: number): number {
+    let end = from;
+    while (end < this.text.length && this.text[end] !== '"') end += this.text[end] === "\\" ? 2 : 1;
+    return end + 1;
   }
 
   #wordEnd(from: number): number {

@@ -3,6 +3,7 @@
 
 import type { Diagnostic } from "../support/diagnostic.ts";
 import { sourceFile } from "../support/source.ts";
+import { readCompilation, type Compilation } from "./compilation.ts";
 import type { Graph, Input, Module, Preprocess, Weight } from "./graph.ts";
 import type { OpLookup } from "./op.ts";
 import { GraphReader } from "./parse-graph.ts";
@@ -29,6 +30,8 @@ export interface ParseGraphsOptions {
 export interface ParsedGraphs {
   /** Absent where there is an error. */
   readonly module?: Module;
+  /** Where the text says how it came about, and how far. */
+  readonly compilation?: Compilation;
   readonly diagnostics: readonly Diagnostic[];
 }
 
@@ -48,7 +51,9 @@ export function parseGraphs(
     if (!(e instanceof GiveUp)) throw e;
   }
   const { diagnostics } = reader;
-  return diagnostics.length > 0 ? { diagnostics } : { module: parser.module(), diagnostics };
+  if (diagnostics.length > 0) return { diagnostics };
+  const { compilation } = parser;
+  return { module: parser.module(), ...(compilation && { compilation }), diagnostics };
 }
 
 class ModuleReader {
@@ -57,6 +62,7 @@ class ModuleReader {
   readonly #opNames: readonly string[];
   readonly #sources = new Map<number, string>();
   readonly #graphs: Graph[] = [];
+  compilation: Compilation | undefined;
   #name: string | undefined;
 
   constructor(reader: Reader, lookup: OpLookup, opNames: readonly string[]) {
@@ -90,7 +96,10 @@ class ModuleReader {
   #toNextItem(start: number): void {
     const r = this.#r;
     do r.recover(start);
-    while (r.at < r.text.length && !/^(?:graph|module|source)\b/.test(r.text.slice(r.at, r.at + 8)));
+    while (
+      r.at < r.text.length &&
+      !/^(?:graph|module|source|compilation)\b/.test(r.text.slice(r.at, r.at + 12))
+    );
   }
 
   #item(): void {
@@ -99,13 +108,23 @@ class ModuleReader {
     else if (r.tryKeyword("source")) {
       const source = r.count("the number of the source");
       this.#sources.set(source, r.string());
-    } else if (r.tryKeyword("graph")) {
+    } else if (r.tryKeyword("compilation")) this.compilation = this.#compilation();
+    else if (r.tryKeyword("graph")) {
       const start = r.lastEnd;
       const graph = this.#graph();
       if (this.#graphs.some((g) => g.name === graph.name))
         r.report("ir-duplicate", `two graphs are called ${graph.name}`, start, start + 1);
       this.#graphs.push(graph);
-    } else r.fail("expected `graph @name(`, `module` or `source`");
+    } else r.fail("expected `graph @name(`, `module`, `source` or `compilation`");
+  }
+
+  #compilation(): Compilation {
+    const r = this.#r;
+    const start = r.lastEnd;
+    if (this.compilation) r.stop("ir-duplicate", "a text has one compilation", start, start + 1);
+    const read = readCompilation(r.object("the compilation"));
+    if ("problem" in read) return r.stop("ir-compilation", read.problem, start, start + 1);
+    return read;
   }
 
   #graph(): Graph {

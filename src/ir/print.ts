@@ -3,6 +3,7 @@
 // Knows no particular op.
 
 import type { Location } from "../support/source.ts";
+import { printCompilation, type Compilation } from "./compilation.ts";
 import type { Dim } from "./dim.ts";
 import type { Annotation, Attrs, AttrValue, Graph, Input, Module, Node, Region, State } from "./graph.ts";
 import type { ValueId, Weight } from "./graph.ts";
@@ -26,10 +27,12 @@ export function printGraph(graph: Graph, options: PrintOptions = {}): string {
   return [...sourceLines(sources), ...graphLines(graph, sources), ""].join("\n");
 }
 
-export function printModule(module: Module, options: PrintOptions = {}): string {
+/** All entry points; with a compilation, a text that it can be taken on from. */
+export function printModule(module: Module, options: PrintOptions = {}, compilation?: Compilation): string {
   const sources = options.locations === false ? undefined : sourcesOf(module.graphs);
   const graphs = module.graphs.flatMap((g) => ["", ...graphLines(g, sources)]);
-  return [`module ${nameText(module.name)}`, ...sourceLines(sources), ...graphs, ""].join("\n");
+  const how = compilation ? [printCompilation(compilation)] : [];
+  return [`module ${nameText(module.name)}`, ...how, ...sourceLines(sources), ...graphs, ""].join("\n");
 }
 
 /** One line without location; of a body only the ops are named. What logs and messages show. */

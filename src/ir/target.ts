@@ -86,3 +86,27 @@ export const swiftshader: Target = {
 };
 
 export const builtinTargets: readonly Target[] = [baseline, lavapipe, swiftshader];
+
+/** What is wrong with a record that was read: `has no limit maxBufferSize`. */
+export function checkTarget(data: unknown): readonly string[] {
+  if (typeof data !== "object" || data === null) return ["is no object"];
+  const t = data as Readonly<Record<string, unknown>>;
+  const found: string[] = [];
+  if (typeof t["name"] !== "string" || t["name"].length > 1000) found.push("has no name");
+  const features = t["features"];
+  const known: readonly unknown[] = ["shader-f16", "subgroups", "timestamp-query"];
+  if (!Array.isArray(features) || !features.every((f) => known.includes(f)))
+    found.push(`has features other than ${known.join(", ")}`);
+  if (!isAmount(t["subgroupSize"])) found.push("has no subgroupSize");
+  for (const group of ["limits", "measured"] as const) {
+    const numbers = (typeof t[group] === "object" && t[group]) || {};
+    for (const name of Object.keys(baseline[group]))
+      if (!isAmount((numbers as Readonly<Record<string, unknown>>)[name]))
+        found.push(`has no ${group}.${name}`);
+  }
+  return found;
+}
+
+function isAmount(x: unknown): boolean {
+  return typeof x === "number" && Number.isFinite(x) && x >= 0;
+}

@@ -1,6 +1,10 @@
 // Codes of the errors of this folder, with the paragraph that docs/errors.md has for each.
 
 export const passCodes: Readonly<Record<string, string>> = {
+  "pass-done":
+    "A pass was named that comes before those which have run on a graph text, or the text is not what its list of passes says. Begin with a text that stopped earlier.",
+  "pass-needs":
+    "A pass was asked for by name on a graph that is not yet what the pass needs. The message names the first place; run the pass that the help names before it.",
   "pass-required":
     "A pass that everything after it needs cannot be left out. Use `--stop-after` to end before it.",
   "unknown-pass":

@@ -13,7 +13,7 @@ import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 import { pipeline as standard } from "./pipeline.ts";
-import { properties, type PropertyName } from "./properties.ts";
+import { properties, type Property, type PropertyName } from "./properties.ts";
 
 /** What one pass did. */
 export interface Step {
@@ -33,8 +33,10 @@ export interface PassSelection {
   readonly only?: readonly string[];
   /** Names of passes above level 1 that run too. */
   readonly also?: readonly string[];
-  /** The last pass that runs. */
+  /** The last pass that runs; `none` where not even those of level 0 do. */
   readonly stopAfter?: string;
+  /** Passes that have run on this graph already: those behind the last of them in the list run. */
+  readonly done?: readonly string[];
 }
 
 export interface RunOptions extends PassSelection {
@@ -59,12 +61,73 @@ export function runPasses(graph: Graph, options: RunOptions): RunResult {
   const passes = options.pipeline ?? standard;
   const wrong = [...checkSelection(options, passes)];
   if (wrong.length > 0) throw new InputError(wrong);
+  const given = propertiesAfter(graph, options.done ?? [], passes);
   const chosen = choosePasses(options, passes);
-  checkOrder(chosen);
+  checkOrder(chosen, given);
+  return runAll(chosen, graph, options, given);
+}
+
+/**
+ * Runs passes by name in the order given, on a graph of whatever stage: what each needs is looked for in the graph. Where it is not
+ * there, or a name is unknown, that is an InputError.
+ */
+export function runNamed(
+  graph: Graph,
+  names: readonly string[],
+  options: Omit<RunOptions, "pipeline">,
+): RunResult {
+  const wrong = checkSelection({ only: names });
+  if (wrong.length > 0) throw new InputError(wrong);
   const steps: Step[] = [];
-  const given = new Set<PropertyName>();
   let now = graph;
-  for (const pass of chosen) {
+  for (const name of names) {
+    const pass = standard.find((p) => p.name === name)!;
+    for (const need of pass.needs) {
+      const place = propertyNamed(need).check(now);
+      if (place !== null) throw new InputError([notReady(pass, need, place)]);
+    }
+    const result = runAll([pass], now, options, new Set(pass.needs));
+    steps.push(...result.steps);
+    now = result.graph;
+  }
+  return { graph: now, steps };
+}
+
+function notReady(pass: Pass, need: PropertyName, place: string): Diagnostic {
+  const givers = standard.filter((p) => p.gives.includes(need)).map((p) => p.name);
+  return error("pass-needs", `pass ${pass.name} needs a graph that is ${need}, and ${place}`, {
+    help: `run ${givers.join(" or ")} before it`,
+  });
+}
+
+/** What the passes that have run gave, and what a text must therefore have. */
+function propertiesAfter(graph: Graph, done: readonly string[], passes: readonly Pass[]): Set<PropertyName> {
+  const given = new Set(passes.filter((p) => done.includes(p.name)).flatMap((p) => p.gives));
+  for (const name of given) {
+    const place = propertyNamed(name).check(graph);
+    if (place !== null)
+      throw new InputError([
+        error("pass-done", `${graph.name} is said to be ${name} already, and ${place}`, {
+          help: "the text was changed: take the passes that must run again out of its list of passes",
+        }),
+      ]);
+  }
+  return given;
+}
+
+function propertyNamed(name: PropertyName): Property {
+  return properties.find((p) => p.name === name)!;
+}
+
+function runAll(
+  passes: readonly Pass[],
+  graph: Graph,
+  options: RunOptions,
+  given: Set<PropertyName>,
+): RunResult {
+  const steps: Step[] = [];
+  let now = graph;
+  for (const pass of passes) {
     const step = runOne(pass, now, options, given);
     steps.push(step);
     options.onStep?.(step);
@@ -75,8 +138,10 @@ export function runPasses(graph: Graph, options: RunOptions): RunResult {
 
 /** The passes that a choice leaves, in order. */
 export function choosePasses(choice: PassSelection, passes: readonly Pass[] = standard): readonly Pass[] {
+  const first = lastOf(choice.done ?? [], passes) + 1;
+  if (choice.stopAfter === "none") return [];
   const last = passes.findIndex((p) => p.name === choice.stopAfter);
-  const reached = last < 0 ? passes : passes.slice(0, last + 1);
+  const reached = last < 0 ? passes.slice(first) : passes.slice(first, last + 1);
   return reached.filter((p) => {
     if (p.level === 0) return true;
     if (choice.without?.includes(p.name)) return false;
@@ -96,10 +161,11 @@ export function checkSelection(
     ...(choice.without ?? []),
     ...(choice.only ?? []),
     ...(choice.also ?? []),
+    ...(choice.done ?? []),
     ...(choice.stopAfter === undefined ? [] : [choice.stopAfter]),
   ];
   for (const name of new Set(named)) {
-    if (known.includes(name)) continue;
+    if (known.includes(name) || (name === "none" && choice.stopAfter === name)) continue;
     const meant = nearest(name, known);
     const help = meant ? `did you mean ${meant}?` : `the passes are ${known.join(", ")}`;
     out.push(error("unknown-pass", `there is no pass called ${name}`, { help }));
@@ -111,12 +177,33 @@ export function checkSelection(
           help: "nothing after it could work; use stopAfter to end before it",
         }),
       );
+  const { stopAfter, done } = choice;
+  if (
+    stopAfter !== undefined &&
+    done &&
+    known.includes(stopAfter) &&
+    !passesLeft(done, passes).includes(stopAfter)
+  )
+    out.push(
+      error("pass-done", `pass ${stopAfter} comes before what has run already, ${done.at(-1) ?? "nothing"}`, {
+        help: "begin with a text that stopped earlier, or with the model file",
+      }),
+    );
   return out;
 }
 
-/** Is every need of a pass given by one before it? An order that breaks this is our mistake. */
-export function checkOrder(passes: readonly Pass[]): void {
-  const given = new Set<PropertyName>();
+/** Names of the passes behind those that have run. */
+export function passesLeft(done: readonly string[], passes: readonly Pass[] = standard): readonly string[] {
+  return passes.slice(lastOf(done, passes) + 1).map((p) => p.name);
+}
+
+function lastOf(done: readonly string[], passes: readonly Pass[]): number {
+  return passes.findLastIndex((p) => done.includes(p.name));
+}
+
+/** Is every need of a pass given, at the start or by one before it? An order that breaks this is our mistake. */
+export function checkOrder(passes: readonly Pass[], before: ReadonlySet<PropertyName> = new Set()): void {
+  const given = new Set(before);
   for (const p of passes) {
     for (const need of p.needs)
       if (!given.has(need)) throw new Bug(`pass ${p.name} needs ${need}, which no pass before it gives`);

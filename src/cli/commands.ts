@@ -1,0 +1,25 @@
+// Every command, in the order in which the help lists them.
+
+import type { Command } from "commander";
+import { benchCommand } from "./bench.ts";
+import { checkCommands } from "./check.ts";
+import { writeCommands } from "./compile.ts";
+import { explainCommands } from "./explain.ts";
+import { irCommands } from "./ir.ts";
+import { machineCommands } from "./machine.ts";
+import { runCommand } from "./run.ts";
+import { verifyCommand } from "./verify.ts";
+
+export function addCommands(program: Command): void {
+  for (const add of [
+    checkCommands,
+    irCommands,
+    writeCommands,
+    runCommand,
+    verifyCommand,
+    benchCommand,
+    explainCommands,
+    machineCommands,
+  ])
+    add(program);
+}
