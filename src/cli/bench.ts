@@ -4,11 +4,15 @@ import type { Command } from "commander";
 import { packWeights, settleGuards } from "../index.ts";
 import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
+import type { Plan, PlanEntry } from "../ir/plan.ts";
+import type { Target } from "../ir/target.ts";
+import type { Tensor } from "../ir/tensor.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { colors, compileFile, mebibytes, milliseconds, need, print, showJson } from "./common.ts";
+import { inputSpecs, isFolder, readFolder, refuseCompileFlags } from "./folder.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
@@ -21,12 +25,49 @@ interface BenchFlags extends RunFlags {
 export function benchCommand(program: Command): void {
   entryOption(
     runOptions(
-      program.command("bench <file>").description("median time, first run split, dispatches, memory"),
+      program
+        .command("bench <file>")
+        .description("median time, first run split, dispatches, memory; of a model, or of a compiled folder"),
     ),
   )
     .option("--runs <n>", "measured runs", "20")
     .option("--kernels", "time of each kernel, by GPU timestamps")
     .action(bench);
+}
+
+/** What is measured, from a file or from a folder, and how long each step took. */
+interface Ready {
+  readonly plan: Plan;
+  readonly constants: Uint8Array;
+  readonly entry: PlanEntry;
+  readonly dims: Readonly<Record<string, number>>;
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  readonly compile: number;
+  readonly read: number;
+  readonly pack: number;
+}
+
+async function prepare(file: string, flags: BenchFlags, target: Target, clock: () => number): Promise<Ready> {
+  const seeded = async (plan: Plan, input: readonly string[]) => {
+    const entry = entryOf(plan, flags.entry);
+    const dims = dimsFor(plan, entry, dimsOf(flags));
+    const inputs = need(await loadInputs(input, entry.inputs, dims, { seedMissing: true }));
+    return { plan, entry, dims, inputs };
+  };
+  if (isFolder(file)) {
+    refuseCompileFlags(file, { ...flags });
+    const { plan, constants } = readFolder(file);
+    const ready = await seeded(plan, inputSpecs(file, flags.input));
+    return { ...ready, constants, compile: 0, read: clock(), pack: 0 };
+  }
+  const unsettled = compileFile(file, flags, target);
+  const compile = clock();
+  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
+  const { compiled } = settleGuards(unsettled, weights);
+  const ready = await seeded(compiled.plan, flags.input ?? []);
+  const read = clock();
+  const constants = packWeights(compiled, weights);
+  return { ...ready, constants, compile, read, pack: clock() };
 }
 
 async function bench(file: string, flags: BenchFlags): Promise<void> {
@@ -36,18 +77,11 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const clock = stopwatch();
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const openTime = clock();
-  const unsettled = compileFile(file, flags, device.target);
-  const compileTime = clock();
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
-  const { compiled } = settleGuards(unsettled, weights);
-  const entry = entryOf(compiled.plan, flags.entry);
-  const dims = dimsFor(compiled.plan, entry, dimsOf(flags));
-  const inputs = need(await loadInputs(flags.input ?? [], entry.inputs, dims, { seedMissing: true }));
+  const ready = await prepare(file, flags, device.target, clock);
+  const { plan, entry, dims, inputs } = ready;
   const options = { dims, entry: entry.name };
-  const readTime = clock();
-  const constants = packWeights(compiled, weights);
-  const packTime = clock();
-  const session = await createSession(device.device, compiled.plan, constants);
+  clock();
+  const session = await createSession(device.device, plan, ready.constants);
   const sessionTime = clock();
   await session.run(inputs, options);
   const firstTime = clock();
@@ -73,9 +107,9 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
     runs,
     first: {
       open: openTime,
-      compile: compileTime,
-      read: readTime,
-      pack: packTime,
+      compile: ready.compile,
+      read: ready.read,
+      pack: ready.pack,
       pipelines: sessionTime,
       run: firstTime,
     },
@@ -95,7 +129,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
       `${colors.bold(milliseconds(median))} a run, p90 ${milliseconds(p90)}, ${report.gflops.toFixed(1)} GFLOP/s  (median of ${runs})`,
     );
     print(
-      `first result: open ${milliseconds(openTime)}, compile ${milliseconds(compileTime)}, read ${milliseconds(readTime)}, fold and pack weights ${milliseconds(packTime)}, pipelines and upload ${milliseconds(sessionTime)}, run ${milliseconds(firstTime)}`,
+      `first result: open ${milliseconds(openTime)}, compile ${milliseconds(ready.compile)}, read ${milliseconds(ready.read)}, fold and pack weights ${milliseconds(ready.pack)}, pipelines and upload ${milliseconds(sessionTime)}, run ${milliseconds(firstTime)}`,
     );
     print(
       `${stats.dispatches} dispatches of ${stats.kernels} kernels, ${report.submitsPerRun} submit a run, ${report.allocationsAfterFirstRun} allocations after the first run, host ${milliseconds(stats.hostMilliseconds)}`,
@@ -113,7 +147,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
     else {
       const byKernel = new Map<string, { ms: number; count: number; schedule: string }>();
       entry.dispatches.forEach((d, i) => {
-        const name = compiled.kernels[d.kernel]!.name;
+        const name = plan.kernels[d.kernel]!.name;
         const row = byKernel.get(name) ?? { ms: 0, count: 0, schedule: d.schedule };
         row.ms += nanoseconds[i]! / 1e6;
         row.count++;

@@ -5,6 +5,9 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
+  "extract-stage": "`ir --extract` takes a kernel out of a plan, so it goes with `--stage kernel`.",
+  "folder-flag":
+    "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "weights-missing":

@@ -1,11 +1,39 @@
 // A compiled folder: plan.json, constants.bin, one .wgsl file for each kernel. Runs without the compiler.
 
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planFormat, planVersion, type Plan } from "../ir/plan.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { checkPlan } from "../ir/plan-check.ts";
 import { readBytes } from "./files.ts";
+
+/** What the folder of a single kernel holds too: tensors by the names of the kernel's buffers. */
+export const recordedInputs = "inputs.safetensors";
+export const recordedOutputs = "outputs.safetensors";
+
+export function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/** Flags that only a compilation has a use for. */
+const compileFlags = ["model", "config", "set", "without", "also", "schedule", "weights"] as const;
+
+export function refuseCompileFlags(folder: string, flags: Readonly<Record<string, unknown>>): void {
+  const given = compileFlags.find((name) => flags[name] !== undefined);
+  if (given !== undefined)
+    throw wrong(
+      "folder-flag",
+      `--${given} has no meaning for ${folder}, which is compiled already`,
+      "give it to tokenloom compile",
+    );
+}
+
+/** The inputs that were asked for, else those recorded in the folder. */
+export function inputSpecs(folder: string, given: readonly string[] | undefined): readonly string[] {
+  if (given !== undefined) return given;
+  const path = join(folder, recordedInputs);
+  return existsSync(path) ? [path] : [];
+}
 
 /** More than this is no plan. */
 const MAX_PLAN_BYTES = 256 * 2 ** 20;

@@ -15,9 +15,11 @@ import {
   targetNamed,
   type ModelFlags,
 } from "./common.ts";
+import { extract, type ExtractFlags } from "./extract.ts";
 import { modelOptions } from "./options.ts";
 
-interface IrFlags extends ModelFlags {
+interface IrFlags extends Omit<ExtractFlags, "extract"> {
+  readonly extract?: string;
   readonly after?: string;
   readonly afterAll?: boolean;
   readonly passes?: string;
@@ -46,6 +48,19 @@ export function irCommands(program: Command): void {
     .option("--why-not", "what nearly happened, and why it did not")
     .option("--no-locations", "leave out the model lines")
     .option("--dir <folder>", "write one file for each pass or kernel")
+    .option(
+      "--extract <kernel>",
+      "with --stage kernel: one kernel, by number or name, as a folder that runs and is measured alone",
+    )
+    .option("-o, --output <folder>", "where --extract writes to (default: the name of the kernel)")
+    .option(
+      "--weights <spec...>",
+      "for --extract: what the kernel reads is recorded with them (default: seed:0)",
+    )
+    .option("--input <spec...>", "for --extract; inputs that are not given are made from their names")
+    .option("--dim <name=value...>", "for --extract: sizes that no input fixes")
+    .option("--device <name>", "for --extract: the adapter that records")
+    .option("--entry <name>", "for --extract: which entry point; default the first")
     .action(ir);
   program
     .command("opt <file>")
@@ -67,7 +82,14 @@ interface Dump {
   readonly text: string;
 }
 
-function ir(file: string, flags: IrFlags): void {
+async function ir(file: string, flags: IrFlags): Promise<void> {
+  if (flags.extract !== undefined) {
+    if (flags.stage !== "kernel")
+      throw new InputError([
+        error("extract-stage", "--extract is of a kernel", { help: "add --stage kernel" }),
+      ]);
+    return extract(file, { ...flags, extract: flags.extract });
+  }
   const dumps = dumpsOf(file, flags);
   if (flags.json) return showJson({ format: "tokenloom-ir", version: 1, dumps });
   if (flags.dir === undefined) return dumps.forEach((d) => print(d.text));

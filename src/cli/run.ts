@@ -1,10 +1,11 @@
 // `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
 
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { traceOf } from "../explain/profile.ts";
 import { packWeights, settleGuards } from "../index.ts";
-import type { Plan, PlanEntry } from "../ir/plan.ts";
+import type { Plan, PlanEntry, PlanTensor } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
@@ -23,7 +24,8 @@ import {
   type ModelFlags,
 } from "./common.ts";
 import { showDigits } from "./digits.ts";
-import { readFolder } from "./folder.ts";
+import { difference } from "./fault.ts";
+import { inputSpecs, isFolder, readFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { weightsFor } from "./weights.ts";
 
@@ -66,15 +68,20 @@ interface Ready {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly session: Session;
   readonly device: OpenedDevice;
+  /** What a folder says the outputs are, where its recorded inputs are run. */
+  readonly recorded?: Readonly<Record<string, Tensor>>;
 }
 
 async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const options = { recreate: () => device.reopen() };
-  if (existsSync(file) && statSync(file).isDirectory()) {
+  if (isFolder(file)) {
+    refuseCompileFlags(file, { ...flags });
     const { plan, constants } = readFolder(file);
-    const inputs = await inputsFor(plan, flags);
-    return { plan, inputs, device, session: await createSession(device.device, plan, constants, options) };
+    const inputs = await inputsFor(plan, { ...flags, input: inputSpecs(file, flags.input) });
+    const recorded = flags.input === undefined ? await recordedIn(file, plan) : undefined;
+    const session = await createSession(device.device, plan, constants, options);
+    return { plan, inputs, device, session, ...(recorded && { recorded }) };
   }
   const unsettled = compileFile(file, flags, device.target);
   if (!flags.weights?.length)
@@ -89,6 +96,16 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
   return { plan: compiled.plan, inputs, session, device };
 }
+
+/** The outputs that a single kernel gave when it was taken out of its model. */
+async function recordedIn(folder: string, plan: Plan): Promise<Readonly<Record<string, Tensor>> | undefined> {
+  const path = join(folder, recordedOutputs);
+  if (!existsSync(path)) return undefined;
+  const wanted = plan.entries[0]!.outputs.map((o) => ({ name: o.name, ...plain(o.tensor) }));
+  return need(await loadInputs([path], wanted, {}));
+}
+
+const plain = ({ dtype, shape }: PlanTensor): Pick<PlanTensor, "dtype" | "shape"> => ({ dtype, shape });
 
 async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
   return need(await loadInputs(flags.input ?? [], entryOf(plan, flags.entry).inputs, dimsOf(flags)));
@@ -120,11 +137,12 @@ export function dimsOf(flags: RunFlags): Record<string, number> {
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const { inputs, session, device } = await prepare(file, flags);
+  const { inputs, session, device, recorded } = await prepare(file, flags);
   const start = performance.now();
   const outputs = await inBatches(session, inputs, flags);
   const took = performance.now() - start;
   const profile = flags.profile === undefined ? undefined : await profileRun(session, device, inputs, flags);
+  const off = recorded && Math.max(...Object.entries(recorded).map(([k, t]) => difference(outputs[k]!, t)));
   const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
   if (flags.output !== undefined)
     need(
@@ -136,6 +154,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
       entry: entryOf(session.plan, flags.entry).name,
       milliseconds: took,
       stats: session.stats,
+      ...(off !== undefined && { differenceFromRecorded: off }),
       outputs: Object.fromEntries(
         Object.entries(outputs).map(([k, t]) => [
           k,
@@ -157,6 +176,10 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     print(
       `${colors.dim("first run")}  ${milliseconds(took)} with ${session.stats.dispatches} dispatches, ${session.stats.kernels} kernels, arena ${mebibytes(session.stats.arenaBytes)}`,
     );
+    if (off !== undefined)
+      print(
+        `${colors.dim("recorded")}  the outputs differ by at most ${off.toExponential(2)} from those recorded`,
+      );
     if (profile !== undefined) print(`${colors.dim("profile")}  ${profile}`);
   }
   session.dispose();

@@ -84,6 +84,8 @@ function checkEntry(
     if (typeof s["name"] !== "string") say(`${where}, symbol ${i}`, "has no name");
     if (s["kind"] === "bounded" && !(isSize(s["bound"]) && isCount(s["slot"])))
       say(`${where}, symbol ${i}`, "has no valid bound");
+    if (s["live"] !== undefined && !isCount(s["live"]))
+      say(`${where}, symbol ${i}`, "has no valid live value");
   });
   list(e, "outputs", say).forEach((o, i) => {
     if (!known.has(o["value"]) || !isObject(o["tensor"]))

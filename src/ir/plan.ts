@@ -96,6 +96,8 @@ export interface PlanBounded {
   readonly name: string;
   readonly bound: string;
   readonly slot: number;
+  /** What it is until a kernel says otherwise, where that is not the bound: recorded with a kernel that was taken out of its model. */
+  readonly live?: number;
 }
 
 export interface PlanDispatch {

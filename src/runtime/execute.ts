@@ -127,7 +127,8 @@ function writeInputs(r: Resident, bound: Bound, inputs: RunInputs, encoder: GPUC
 function writeExtents(r: Resident, bound: Bound): void {
   const { buffer } = bound.place(extentsId);
   const values = new Uint32Array(buffer.size / 4);
-  for (const s of bound.entry.symbols) if (s.kind === "bounded") values[s.slot] = bound.size(s.bound);
+  for (const s of bound.entry.symbols)
+    if (s.kind === "bounded") values[s.slot] = s.live ?? bound.size(s.bound);
   r.device.queue.writeBuffer(buffer, 0, values);
 }
 

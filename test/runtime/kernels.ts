@@ -1,6 +1,6 @@
 // The kernels of the hand-made plans. Arena values are declared read_write, as the compiler does.
 
-import type { PlanBinding, PlanKernel } from "../../src/ir/plan.ts";
+import type { Plan, PlanBinding, PlanKernel } from "../../src/ir/plan.ts";
 
 type BufferInit = readonly [name: string, access: PlanBinding["access"], arena: boolean];
 
@@ -108,3 +108,36 @@ export const addState = kernelOf({
   ],
   body: "if (i < params.n) { y[i] = x[i] + s[i]; }",
 });
+
+/** Writes how many of `all` are positive to the first live extent. */
+const count = kernelOf({
+  name: "count",
+  params: ["rows"],
+  buffers: [
+    ["all", "read", false],
+    ["live", "write", false],
+  ],
+  elements: { live: "u32" },
+  body: "if (i == 0u) { var n = 0u; for (var r = 0u; r < params.rows; r++) { if (all[r] > 0.0) { n++; } } live[0] = n; }",
+});
+
+/** A plan whose first dispatch is `count`, of the input `all` with `R` rows. */
+export function countingPlan(plan: Plan): Plan {
+  const entry = plan.entries[0]!;
+  const first = {
+    kernel: plan.kernels.length,
+    buffers: ["%all", "@extents"],
+    params: ["R"],
+    grid: ["1", "1", "1"] as const,
+    locations: [],
+    nodes: [],
+    schedule: "by hand",
+    flops: "0",
+    bytes: "0",
+  };
+  return {
+    ...plan,
+    kernels: [...plan.kernels, count],
+    entries: [{ ...entry, dispatches: [first, ...entry.dispatches] }],
+  };
+}
