@@ -3,8 +3,15 @@
 
 import { Bug } from "../support/bug.ts";
 import { dim, showDim, substituteDim, type DimEnv } from "../ir/dim.ts";
-import type { Plan, PlanConstant, PlanDispatch, PlanEntry, PlanKernel, PlanTensor } from "../ir/plan.ts";
-import { extentsId } from "./bound.ts";
+import {
+  extentsId,
+  type Plan,
+  type PlanConstant,
+  type PlanDispatch,
+  type PlanEntry,
+  type PlanKernel,
+  type PlanTensor,
+} from "../ir/plan.ts";
 import { dimOf, dimReader, type DimReader } from "./memory.ts";
 
 export interface DispatchPlace {
