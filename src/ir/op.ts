@@ -244,6 +244,8 @@ export interface OpDefinition {
     inputs: readonly (ValueId | undefined)[],
     attrs: Attrs,
   ): readonly ValueId[] | undefined;
+  /** Is every result a mean of values of the first input, with weights that sum to 1? A constant then comes out as it went in. */
+  keepsConstants?(attrs: Attrs): boolean;
   readonly examples: readonly OpExample[];
   /** Multiply-adds of contractions, for `--stats`; absent means none. */
   macs?(types: readonly (TensorType | undefined)[], attrs: Attrs, result: TensorType): Dim;

@@ -117,6 +117,8 @@ export const avgPool2d = defineOp({
     },
   },
   constraints: poolConstraints,
+  keepsConstants: (attrs) =>
+    !flagOf(attrs, "count_include_pad") || pairOf(attrs, "pad").every((p) => p === 0),
   infer: inferPool,
   axes: (_, attrs) => poolRelations(attrs),
   reference: (c) =>

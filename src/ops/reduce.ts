@@ -61,6 +61,7 @@ interface ReductionInit {
   /** The meaning: one step, and what is done with the total. */
   step(total: number, x: number): number;
   end?(total: number, count: number): number;
+  readonly keepsConstants?: boolean;
   /** Kernel expression for the same end. */
   readonly finish?: (OpDefinition["lowering"] & { kind: "reduce" })["finish"];
   readonly examples: OpDefinition["examples"];
@@ -76,6 +77,7 @@ function reduction(init: ReductionInit): OpDefinition {
     inputs: [{ name: "x", doc: init.domain === "float" ? "f32 or f16" : "any number type" }],
     attrs: reductionAttrs,
     constraints: { [init.domain]: sentences[init.domain], axes: sentences.axes },
+    ...(init.keepsConstants && { keepsConstants: () => true }),
     infer: (c) => [reducedType(c, init.domain === "float" ? checkFloat(c) : checkNumeric(c))],
     axes: ([x], attrs) => [reductionRelations(x, attrs)],
     reference(c) {
@@ -140,6 +142,7 @@ export const mean = reduction({
   equation: "y = sum over axes of x / count",
   domain: "float",
   traits: ["linear"],
+  keepsConstants: true,
   reducer: "sum",
   start: 0,
   step: (total, x) => total + x,

@@ -10,7 +10,7 @@ import { dropIdentities } from "./drop-identities.ts";
 import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
-import { meanBeforeLinear } from "./mean-before-linear.ts";
+import { hoistReductions } from "./hoist-reductions.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import type { Pass } from "./pass.ts";
 import { poolMixer } from "./pool-mixer.ts";
@@ -34,7 +34,7 @@ export const pipeline: readonly Pass[] = [
   poolMixer, // before norms go anywhere else: it needs only a part of one
   // 3. Let the prepare program do what depends on weights alone.
   foldAffineIntoWeights, // before the mean moves, so that a scale does not stand between it and the layer
-  meanBeforeLinear,
+  hoistReductions,
   normIntoLinear, // after scales are in the weights, which it scales once more
   // 4. Write everything with what kernels are made of.
   decompose,
