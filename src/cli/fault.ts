@@ -1,39 +1,28 @@
 // Where a wrong answer comes from: the first pass that changes the meaning in f64, and in it the rewrite; else the first kernel whose result
 // is not that of its group.
 
-import type { Compiled } from "../index.ts";
 import { lowerModule } from "../codegen/lower.ts";
 import { packConstants } from "../codegen/pack.ts";
-import { evaluate, type Evaluated } from "../ir/evaluate.ts";
-import { preparedValues, type Graph, type Node, type ValueId } from "../ir/graph.ts";
+import { evaluate } from "../ir/evaluate.ts";
+import { preparedValues, type Graph, type Node } from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
-import type { Tensor } from "../ir/tensor.ts";
 import { lookupOp } from "../ops/index.ts";
 import { findWrongRewrite } from "../passes/bisect.ts";
-import type { Numerics } from "../passes/pass.ts";
 import type { Step } from "../passes/run.ts";
 import type { OpenedDevice } from "../runtime/device-node.ts";
 import { createSession } from "../runtime/session.ts";
 import { showLocation, type Location } from "../support/source.ts";
-
-/** One entry point with what it is run on. */
-export interface Checked {
-  readonly compiled: Compiled;
-  /** Index of the entry point, in the module and in the plan. */
-  readonly entry: number;
-  readonly weights: (key: string) => Tensor;
-  readonly inputs: Readonly<Record<string, Tensor>>;
-  readonly dims: Readonly<Record<string, number>>;
-}
-
-export interface PassMeasure {
-  readonly entry: string;
-  readonly pass: string;
-  readonly contract: string;
-  /** Relative to the largest value of each output. */
-  readonly difference: number;
-  readonly ok: boolean;
-}
+import {
+  allowed,
+  difference,
+  measured,
+  observe,
+  relative,
+  relativeDifference,
+  scaleOf,
+  type Checked,
+  type Measured,
+} from "./measure.ts";
 
 /** What is wrong, in words and as data. */
 export interface Fault {
@@ -53,76 +42,8 @@ export interface Fault {
   readonly locations: readonly Location[];
 }
 
-/** Largest absolute difference; infinite where a number is missing, or not finite on one side only. */
-export function difference(a: Tensor, b: Tensor): number {
-  if (a.data.length !== b.data.length) return Infinity;
-  let most = 0;
-  for (let i = 0; i < a.data.length; i++) {
-    const x = a.data[i]!;
-    const y = b.data[i]!;
-    if (Object.is(x, y)) continue;
-    const d = Math.abs(x - y);
-    if (!(d <= most)) most = Number.isNaN(d) ? Infinity : d;
-  }
-  return most;
-}
-
-export function scaleOf(t: Tensor): number {
-  let most = 0;
-  for (const v of t.data) most = Math.max(most, Math.abs(v));
-  return most;
-}
-
-function relative(a: Evaluated, b: Evaluated): number {
-  return Math.max(
-    0,
-    ...Object.entries(a.outputs).map(
-      ([name, t]) => difference(t, b.outputs[name]!) / Math.max(scaleOf(t), 1e-30),
-    ),
-  );
-}
-
-/** What a contract allows, relative to the largest value. */
-const allowed = (numerics: Numerics): number =>
-  numerics === "approximates" ? Infinity : numerics === "exact" ? 0 : 1e-10;
-
-interface Measured {
-  readonly step: Step;
-  readonly before: Evaluated;
-  readonly measure: PassMeasure;
-}
-
-/** Every pass that changed the graph, before against after, in f64; ends behind the first wrong one where only that is wanted. */
-function* measured(c: Checked, meaning: Evaluated): Iterable<Measured> {
-  let before = meaning;
-  for (const step of c.compiled.steps[c.entry]!) {
-    if (!step.changed) continue;
-    const after = evaluate(step.after, c.weights, c.inputs, { dims: c.dims });
-    const off = relative(before, after);
-    const { name, numerics } = step.pass;
-    const measure = {
-      entry: c.compiled.module.graphs[c.entry]!.name,
-      pass: name,
-      contract: numerics,
-      difference: off,
-      ok: off <= allowed(numerics),
-    };
-    yield { step, before, measure };
-    before = after;
-  }
-}
-
-export function measurePasses(c: Checked, meaning: Evaluated): readonly PassMeasure[] {
-  return [...measured(c, meaning)].map((m) => m.measure);
-}
-
-export async function findFault(
-  c: Checked,
-  device: OpenedDevice,
-  meaning: Evaluated,
-  tolerance: number,
-): Promise<Fault> {
-  for (const m of measured(c, meaning)) if (!m.measure.ok) return faultOfPass(c, m);
+export async function findFault(c: Checked, device: OpenedDevice, tolerance: number): Promise<Fault> {
+  for (const m of measured(c)) if (!m.measure.ok) return faultOfPass(c, m);
   return faultOfKernel(c, device, tolerance);
 }
 
@@ -159,16 +80,14 @@ function faultOfPass(c: Checked, { step, before, measure }: Measured): Fault {
 
 /** The first node after the pass whose value was another before it: ids survive rewriting, so equal ids mean equal values. */
 function firstChanged(c: Checked, { pass, before, after }: Step): Node | undefined {
-  const values = valuesOf(c, before);
+  const { values } = observe(c, before);
   let found: Node | undefined;
   evaluate(after, c.weights, c.inputs, {
     dims: c.dims,
     observe: (n, results) => {
       found ??= n.results.some((r, i) => {
-        const was = values.get(r.id);
-        return (
-          was && !(difference(was, results[i]!) <= allowed(pass.numerics) * Math.max(scaleOf(was), 1e-30))
-        );
+        const was = values.get(r.id)?.value;
+        return was && !(relativeDifference(was, results[i]!) <= allowed(pass.numerics));
       })
         ? n
         : undefined;
@@ -177,21 +96,16 @@ function firstChanged(c: Checked, { pass, before, after }: Step): Node | undefin
   return found;
 }
 
-function valuesOf(c: Checked, graph: Graph): ReadonlyMap<ValueId, Tensor> {
-  const values = new Map<ValueId, Tensor>();
-  evaluate(graph, c.weights, c.inputs, {
-    dims: c.dims,
-    observe: (n, results) => n.results.forEach((r, i) => values.set(r.id, results[i]!)),
-  });
-  return values;
-}
-
 async function faultOfKernel(c: Checked, device: OpenedDevice, tolerance: number): Promise<Fault> {
   const graph = c.compiled.optimized.graphs[c.entry]!;
-  const expected = valuesOf(c, graph);
+  const { values } = observe(c, graph);
   const lowered = lowerModule(
     { name: c.compiled.module.name, graphs: [tapAll(graph)] },
-    { target: device.target, compiler: c.compiled.plan.compiler },
+    {
+      target: device.target,
+      compiler: c.compiled.plan.compiler,
+      schedules: c.compiled.options.schedules ?? {},
+    },
   );
   const session = await createSession(
     device.device,
@@ -202,7 +116,8 @@ async function faultOfKernel(c: Checked, device: OpenedDevice, tolerance: number
   await session.dispose();
   for (const d of lowered.plan.entries[0]!.dispatches)
     for (const id of d.nodes) {
-      const want = expected.get(id)!;
+      const want = values.get(id)?.value;
+      if (!want) continue;
       const off = difference(got[id]!, want);
       if (off <= tolerance * Math.max(1, scaleOf(want))) continue;
       const kernel = lowered.kernels[d.kernel]!.name;

@@ -24,8 +24,8 @@ import {
   type ModelFlags,
 } from "./common.ts";
 import { showDigits } from "./digits.ts";
-import { difference } from "./fault.ts";
 import { inputSpecs, isFolder, readFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
+import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { weightsFor } from "./weights.ts";
 

@@ -9,16 +9,10 @@ import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { showLocation } from "../support/source.ts";
 import { colors, compileFile, need, print, settings, showJson } from "./common.ts";
-import {
-  difference,
-  findFault,
-  measurePasses,
-  scaleOf,
-  type Checked,
-  type Fault,
-  type PassMeasure,
-} from "./fault.ts";
+import { findFault, type Fault } from "./fault.ts";
+import { difference, measured, scaleOf, type Checked, type PassMeasure, type WorstNode } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
@@ -121,9 +115,9 @@ async function verifyEntry(
   }));
   if (flags.expected !== undefined)
     outputs.push(...(await against(flags, got)).map((r) => ({ entry, ...r })));
-  const passes = flags.passes ? measurePasses(c, meaning) : [];
+  const passes = flags.passes ? [...measured(c)].map((m) => m.measure) : [];
   const bad = outputs.some((r) => !(r.difference <= tolerance)) || passes.some((p) => !p.ok);
-  return { entry, outputs, passes, ...(bad && { fault: await findFault(c, device, meaning, tolerance) }) };
+  return { entry, outputs, passes, ...(bad && { fault: await findFault(c, device, tolerance) }) };
 }
 
 function showVerified(r: Verified, tolerance: number, several: boolean): void {
@@ -133,15 +127,27 @@ function showVerified(r: Verified, tolerance: number, several: boolean): void {
     print(
       `${mark(o.difference <= tolerance)} ${of}${o.name}  differs by at most ${o.difference.toExponential(2)} from the ${o.against}  (values up to ${o.scale.toPrecision(3)})`,
     );
-  for (const p of r.passes)
-    print(
-      `${mark(p.ok)} ${of}pass ${p.pass}: ${p.contract}, relative difference ${p.difference.toExponential(2)}`,
-    );
+  for (const p of r.passes.filter((x) => x.changed)) {
+    print(`${mark(p.ok)} ${of}pass ${p.pass}: ${passText(p)}`);
+    if (p.worst) print(colors.dim(`       most in ${worstText(p.worst)}`));
+  }
+  const idle = r.passes.filter((x) => !x.changed).map((p) => p.pass);
+  if (idle.length > 0) print(colors.dim(`     ${of}nothing to do for ${idle.join(", ")}`));
   if (r.fault) {
     print(colors.bold(r.fault.text));
     for (const line of r.fault.before ?? []) print(`  - ${line}`);
     for (const line of r.fault.after ?? []) print(`  + ${line}`);
   }
+}
+
+function passText(p: PassMeasure): string {
+  const limit = p.allowed === null ? "any" : p.allowed === 0 ? "none" : p.allowed.toExponential(0);
+  return `${p.contract}, relative difference ${p.difference.toExponential(2)}, allowed ${limit}; ${p.compared} values compared`;
+}
+
+function worstText({ node, difference: off, locations }: WorstNode): string {
+  const made = /^.*? = \S+/.exec(node)?.[0] ?? node;
+  return `${made}: ${off.toExponential(2)}${locations.length > 0 ? `, ${locations.map(showLocation).join(", ")}` : ""}`;
 }
 
 async function against(

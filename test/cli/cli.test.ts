@@ -8,6 +8,8 @@ import { tensor } from "../../src/ir/tensor.ts";
 import { writeSafetensors } from "../../src/runtime/safetensors.ts";
 import { readTensors, rowsOf } from "../models/support.ts";
 import type { Fault } from "../../src/cli/fault.ts";
+import type { PassMeasure } from "../../src/cli/measure.ts";
+import { pipeline } from "../../src/passes/pipeline.ts";
 import { Installed, type Ran } from "./support.ts";
 
 const digits = "examples/digits_poolformer.model";
@@ -298,10 +300,15 @@ describe("verify", () => {
 
   it("finds nothing wrong, pass by pass", async () => {
     const { code, out } = await run(...args, "--passes", "--json");
-    const json = JSON.parse(out) as { ok: boolean; outputs: unknown[]; passes: { ok: boolean }[] };
+    const json = JSON.parse(out) as { ok: boolean; outputs: unknown[]; passes: PassMeasure[] };
+    const allPassesRun = pipeline.filter((p) => p.level <= 1).map((p) => p.name);
     expect(json.ok).toBe(true);
     expect(json.outputs).toHaveLength(1);
-    expect(json.passes.length).toBeGreaterThan(3);
+    expect(json.passes.map((p) => p.pass)).toEqual(allPassesRun);
+    const mixer = json.passes.find((p) => p.pass === "pool-mixer")!;
+    expect(mixer).toMatchObject({ contract: "reassociates", allowed: 1e-10, changed: true, ok: true });
+    expect(mixer.compared).toBeGreaterThan(10);
+    expect(mixer.worst!.difference).toBeLessThan(1e-10);
     expect(code).toBe(0);
   });
 
@@ -326,17 +333,26 @@ describe("verify", () => {
   });
 
   it("names a pass that is wrong", async () => {
-    const { code, out } = await installed.run(args, { PLANTED: "swap" });
+    const { code, out } = await installed.run([...args, "--passes"], { PLANTED: "swap" });
     expect(code).toBe(1);
+    expect(out.match(/^BAD +pass .*$/gm)).toEqual([
+      expect.stringMatching(/pass planted: exact, relative difference [\d.]+e[+-]\d+, allowed none;/),
+    ]);
+    expect(out).toMatch(/^BAD +pass planted.*\n +most in %\d+ = \w+: [\d.]+e[+-]\d+, \S+\.model:\d+:\d+/m);
     expect(out).toMatch(
       /the first wrong step is pass planted, .*, first in %\d+ = sub .*digits_poolformer\.model:\d+/,
     );
   });
 
   it("names the rule that is wrong, which of its rewrites, and the lines", async () => {
-    const { code, out } = await installed.run([...args, "--json"], { PLANTED: "rule" });
+    const { code, out } = await installed.run([...args, "--passes", "--json"], { PLANTED: "rule" });
     expect(code).toBe(1);
-    const { fault } = JSON.parse(out) as { fault: Fault };
+    const { fault, passes } = JSON.parse(out) as { fault: Fault; passes: readonly PassMeasure[] };
+    const bad = passes.filter((p) => !p.ok);
+    expect(bad).toMatchObject([{ pass: "planted", contract: "exact", allowed: 0, changed: true }]);
+    // The rule is wrong in one block: the value that is off most was made there, or behind it.
+    expect(bad[0]!.worst!.difference).toBeGreaterThan(1e-3);
+    expect(bad[0]!.worst!.locations[0]!.file).toMatch(/\.model$/);
     expect(fault).toMatchObject({ pass: "planted", rule: "add-as-sub" });
     expect(fault.rewrite!.number).toBeGreaterThan(1);
     expect(fault.rewrite!.number).toBeLessThan(fault.rewrite!.of);
