@@ -215,11 +215,11 @@ export class GroupCode {
     const strides = stridesOf(type);
     const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
     const others = index.filter((_, i) => i !== vectorAt);
-    if (this.#vector && index.some((e) => mentions(e, VECTOR))) {
+    if (this.#vector && index.some((e) => mentions(e, VECTOR) || e.type.width > 1)) {
       const sideBySide =
         vectorAt >= 0 &&
         constantOf(strides[vectorAt]!) === 1 &&
-        !others.some((e) => mentions(e, VECTOR)) &&
+        !others.some((e) => mentions(e, VECTOR) || e.type.width > 1) &&
         strides.every((s, i) => i === vectorAt || isMultipleOf(s, 4) || constantOf(type.shape[i]!) === 1);
       if (sideBySide) return this.#loadFour(buffer, type, index, strides, vectorAt);
       const base = this.#vectorBase();
@@ -227,13 +227,19 @@ export class GroupCode {
         this.#loadOne(
           buffer,
           type,
-          index.map((e) => substitute(e, VECTOR, add(base, u32(lane)))),
+          index.map((e) => this.#lane(e, base, lane)),
           strides,
         ),
       );
       return this.emitter.bind(buffer, vector(lanes));
     }
     return this.#loadOne(buffer, type, index, strides);
+  }
+
+  /** One of four indices: beside the vector axis, or each read from memory. */
+  #lane(e: Expr, base: Expr, lane: number): Expr {
+    const own = substitute(e, VECTOR, add(base, u32(lane)));
+    return own.type.width > 1 ? component(own, lane) : own;
   }
 
   #loadFour(

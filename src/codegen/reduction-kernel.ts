@@ -12,7 +12,6 @@ import {
   component,
   constant,
   eq,
-  F32,
   kernelType,
   load,
   lt,
@@ -22,7 +21,7 @@ import {
   u32,
 } from "../ir/expr.ts";
 import type { Node, Region } from "../ir/graph.ts";
-import type { Expr } from "../ir/kernel.ts";
+import type { Expr, KernelType } from "../ir/kernel.ts";
 import type { Reducer } from "../ir/op.ts";
 import type { Target } from "../ir/target.ts";
 import { orderOf, sameShape, stridesOf, type TensorType } from "../ir/types.ts";
@@ -146,7 +145,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
       code.space.release(mark);
     });
 
-  const partials = threads > 1 ? code.emitter.sharedArray("partial", F32, threads) : undefined;
+  const partials = partialArrays(code, threads);
   for (const node of reductions(region)) {
     const { reducer, element } = reducerOf(node);
     const type = node.results[0]!.type;
@@ -165,7 +164,8 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
           combine(reducer, component(mine, 2), component(mine, 3)),
         ),
       );
-    const total = partials ? acrossWorkgroup(code, reducer, mine, partials, threads, target) : mine;
+    const total =
+      threads > 1 ? acrossWorkgroup(code, reducer, mine, partials(mine.type), threads, target, zero) : mine;
     const value = code.emitter.bind(node.op.name, finishReduction(code, node, domain, total));
     code.compute(node.results[0]!.id, () => value);
   }
@@ -247,6 +247,18 @@ function usesSubgroups(target: Target, threads: number): boolean {
   return target.subgroupSize > 0 && threads > 1 && threads % target.subgroupSize === 0;
 }
 
+/** Workgroup memory for one number an invocation, of each type that is reduced. */
+function partialArrays(code: GroupCode, threads: number): (type: KernelType) => string {
+  const made = new Map<string, string>();
+  return (type) => {
+    const known = made.get(type.scalar);
+    if (known !== undefined) return known;
+    const name = code.emitter.sharedArray("partial", type, threads);
+    made.set(type.scalar, name);
+    return name;
+  };
+}
+
 /** The same total in every invocation; the order of additions is fixed, so the bits are too. */
 function acrossWorkgroup(
   code: GroupCode,
@@ -255,8 +267,10 @@ function acrossWorkgroup(
   partials: string,
   threads: number,
   target: Target,
+  zero: Expr,
 ): Expr {
   const e = code.emitter;
+  const { type } = mine;
   const local = builtin("local");
   if (usesSubgroups(target, threads)) {
     const width = target.subgroupSize;
@@ -264,9 +278,9 @@ function acrossWorkgroup(
     if (threads === width) return ours;
     e.when(eq(builtin("lane"), u32(0)), () => e.store(partials, builtin("subgroup"), ours));
     e.barrier();
-    const total = e.variable("total", constant(identity[reducer], F32));
+    const total = e.variable("total", zero);
     e.loop("part", u32(0), u32(threads / width), u32(1), (part) =>
-      e.set(total, combine(reducer, total, load(partials, part, F32))),
+      e.set(total, combine(reducer, total, load(partials, part, type))),
     );
     e.barrier();
     return e.bind("total", total);
@@ -278,12 +292,12 @@ function acrossWorkgroup(
       e.store(
         partials,
         local,
-        combine(reducer, load(partials, local, F32), load(partials, add(local, u32(half)), F32)),
+        combine(reducer, load(partials, local, type), load(partials, add(local, u32(half)), type)),
       ),
     );
     e.barrier();
   }
-  const total = e.bind("total", load(partials, u32(0), F32));
+  const total = e.bind("total", load(partials, u32(0), type));
   e.barrier();
   return total;
 }

@@ -79,7 +79,6 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
   "state-initial": "A state starts as one number.",
   "state-type": "A state is assigned a tensor of another type than it was declared with.",
   "string-too-long": "A string is longer than a string may be.",
-  "symbolic-number": "A size that is known only when the model runs cannot be a number of a tensor.",
   "tensor-condition":
     "A condition is decided while compiling, and the values of tensors are not known then. `where(condition, a, b)` chooses per element.",
   "tensor-index": "Tensors are not indexed with brackets. `slice` takes a range of an axis.",

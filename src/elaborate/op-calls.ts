@@ -99,10 +99,10 @@ function placeAll(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | unde
   return slots.every((s) => s !== undefined) ? slots : undefined;
 }
 
-/** The element type of a number beside tensors: theirs, where that is a type of numbers. */
+/** The element type of a number beside tensors: theirs, where that is a type of numbers. A symbolic size alone is an f32: `sqrt(T)`. */
 function numberType(v: Value, dtypes: readonly DType[]): DType | undefined {
   if (v.kind === "bool") return dtypes.find((d) => d === "bool");
-  return dtypes.find((d) => d !== "bool") ?? (dtypes.length > 0 ? "f32" : undefined);
+  return dtypes.find((d) => d !== "bool") ?? (dtypes.length > 0 || v.kind === "dim" ? "f32" : undefined);
 }
 
 export function reportExtraInput(ctx: Context, name: string, inputs: readonly string[], extra: Given): void {

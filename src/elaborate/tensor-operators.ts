@@ -13,6 +13,7 @@ const opOf: Readonly<Partial<Record<ast.BinaryOp, string>>> = {
   "-": "sub",
   "*": "mul",
   "/": "div",
+  "%": "mod",
   "**": "pow",
   "==": "equal",
   "!=": "not_equal",
@@ -27,9 +28,28 @@ export function operateOnTensors(ctx: Context, b: ast.Binary, left: Value, right
   const name = opOf[b.op];
   if (!name) return fail(ctx, "operand-type", `${b.op} is not defined for tensors`, { span: b.span });
   const like = left.kind === "tensor" ? left : (right as TensorValue);
-  const x = operand(ctx, b, left, like, b.left.span);
-  const y = operand(ctx, b, right, like, b.right.span);
+  const sides = [operand(ctx, b, left, like, b.left.span), operand(ctx, b, right, like, b.right.span)];
+  const [x, y] = promoted(ctx, sides, spanOf(b));
   return x && y ? addNode(ctx, opCalled(ctx, name), [x, y], {}, spanOf(b)) : poison;
+}
+
+/** Masks and integers beside floats, and masks beside integers, become of their type: `x * mask`, `x / counts`. */
+function promoted(
+  ctx: Context,
+  sides: readonly (TensorValue | undefined)[],
+  span: Span,
+): readonly (TensorValue | undefined)[] {
+  const dtypes = sides.map((x) => x?.type.dtype);
+  const to = dtypes.find((d) => d === "f32" || d === "f16") ?? dtypes.find((d) => d === "i32" || d === "u32");
+  if (!to) return sides;
+  const gives = (from: DType | undefined): boolean =>
+    from === "bool" || ((from === "i32" || from === "u32") && (to === "f32" || to === "f16"));
+  return sides.map((x) => (x && gives(x.type.dtype) ? castTo(ctx, x, to, span) : x));
+}
+
+function castTo(ctx: Context, x: TensorValue, dtype: DType, span: Span): TensorValue | undefined {
+  const made = addNode(ctx, opCalled(ctx, "cast"), [x], { dtype }, span);
+  return made.kind === "tensor" ? { ...made, type: { ...made.type, axes: x.type.axes } } : undefined;
 }
 
 export function negateTensor(ctx: Context, x: TensorValue, span: Span): Value {
@@ -73,16 +93,8 @@ function spanOf(b: ast.Binary): Span {
 
 export function numberAsTensor(ctx: Context, v: Value, dtype: DType, span: Span): TensorValue | undefined {
   if (v.kind === "dim") {
-    fail(
-      ctx,
-      "symbolic-number",
-      `${describe(v)} is known only when the model runs, and cannot be a number of a tensor`,
-      {
-        span,
-        help: "sum or average over axes with sum(...) and mean(...)",
-      },
-    );
-    return undefined;
+    const made = addNode(ctx, opCalled(ctx, "size"), [], { of: v.value, dtype }, span);
+    return made.kind === "tensor" ? made : undefined;
   }
   const value =
     v.kind === "bool" ? Number(v.value) : v.kind === "int" || v.kind === "float" ? v.value : undefined;

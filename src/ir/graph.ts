@@ -278,12 +278,19 @@ export function unionSpans(...sets: readonly (readonly Location[])[]): readonly 
   );
 }
 
+/** Names no size that is known only when a run starts. */
+function isFixed(value: AttrValue): boolean {
+  if (Array.isArray(value)) return value.every(isFixed);
+  return typeof value !== "object" || constantOf(value as Dim) !== undefined;
+}
+
 /** Ids of values that depend on weights and constants alone, and have one size: the prepare program. */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
     if (
       n.inputs.every((x) => x === "" || prepared.has(x)) &&
+      Object.values(n.attrs).every(isFixed) &&
       n.results.every((r) => r.type.shape.every((d) => constantOf(d) !== undefined))
     )
       for (const r of n.results) prepared.add(r.id);

@@ -91,6 +91,30 @@ const iota: Translate = (c) => {
   return castTo(c, wide, dtype);
 };
 
+const sizeAsNumber: Translate = (c) =>
+  castTo(c, c.writer.node("Squeeze", [c.writer.size(size(c, "of"))]), c.result.dtype);
+
+/** Indices as ONNX has them: 64-bit, and in range, where ours are moved into it. */
+function indexInto(c: OpContext, along: number): string {
+  const { writer } = c;
+  const last = writer.node("Sub", [writer.size(c.type(0).shape[along]!), writer.integer(1)]);
+  const low = writer.node("Max", [castTo(c, c.input(1), "i64"), writer.integer(0)]);
+  return writer.node("Min", [low, writer.node("Squeeze", [last])]);
+}
+
+const gather: Translate = (c) =>
+  c.writer.node("Gather", [c.input(0), indexInto(c, axis(c))], { axis: { int: axis(c) } });
+
+const takeAlongAxis: Translate = (c) => {
+  const index = c.writer.node("Expand", [indexInto(c, axis(c)), c.writer.shape(c.result.shape)]);
+  return c.writer.node("GatherElements", [c.input(0), index], { axis: { int: axis(c) } });
+};
+
+const argmax: Translate = (c) => {
+  const found = c.writer.node("ArgMax", [c.input(0)], { axis: { int: axis(c) }, keepdims: keepdims(c) });
+  return castTo(c, found, "i32");
+};
+
 /** Unsigned numbers have no Neg. */
 const negation: Translate = (c) =>
   c.result.dtype === "u32"
@@ -198,11 +222,14 @@ export const opTable: Readonly<Record<string, Translate>> = {
   rsqrt: (c) => c.writer.node("Reciprocal", [c.writer.node("Sqrt", [c.input(0)])]),
   exp: unary("Exp"),
   log: unary("Log"),
-  sin: unary("Sin"),
-  cos: unary("Cos"),
   floor: unary("Floor"),
   ceil: unary("Ceil"),
+  round: unary("Round"),
+  sin: unary("Sin"),
+  cos: unary("Cos"),
+  mod: binary("Mod"),
   cast,
+  size: sizeAsNumber,
 
   relu: unary("Relu"),
   gelu,
@@ -230,12 +257,15 @@ export const opTable: Readonly<Record<string, Translate>> = {
   slice,
   concat: (c) => c.writer.node("Concat", inputsOf(c), { axis: { int: axis(c) } }),
   pad,
+  gather,
+  take_along_axis: takeAlongAxis,
 
   sum,
   mean: reduction("ReduceMean"),
   variance,
   reduce_max: reduction("ReduceMax"),
   reduce_min: reduction("ReduceMin"),
+  argmax,
 
   cumsum: (c) => {
     const attributes = {
@@ -264,7 +294,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
 export const finiteResults: ReadonlySet<string> = new Set([
   ...["linear", "matmul", "conv2d", "group_norm", "layer_norm", "rms_norm", "batch_norm", "l2_normalize"],
   ...["sigmoid", "tanh", "erf", "softmax"],
-  ...["attention", "iota", "sin", "cos"],
+  ...["attention", "iota", "sin", "cos", "size", "argmax"],
 ]);
 
 /** Ops that can make an infinity of finite numbers, other than by overflow. */

@@ -112,3 +112,36 @@ export const iota = defineOp({
     },
   ],
 });
+
+export const size = defineOp({
+  name: "size",
+  doc: "A size as a number: what a symbolic size becomes where it meets tensors (`x / T`).",
+  equation: "y = of",
+  inputs: [],
+  attrs: {
+    of: { kind: "dim", doc: "the size" },
+    dtype: { kind: "dtype", doc: "element type of the result, a type of numbers", default: "f32" },
+  },
+  constraints: { numeric: "the element type is a number type, not bool" },
+  infer(c) {
+    const dtype = dtypeOf(c.attrs, "dtype");
+    c.check("numeric", dtype !== "bool", { got: dtype, expected: "f32, f16, i32 or u32" });
+    return [tensorType(dtype, [])];
+  },
+  axes: () => [],
+  reference(c) {
+    const y = c.result();
+    y.data[0] = c.size(dimOf(c.attrs, "of"));
+    return [y];
+  },
+  lowering: {
+    kind: "element",
+    element: (c) =>
+      cast(
+        c.size(dimOf(c.attrs, "of")),
+        floats.includes(c.result.dtype) ? "f32" : kernelType(c.result.dtype).scalar,
+      ),
+  },
+  examples: [{ about: "of an axis of 12", inputs: {}, attrs: { of: 12 }, outputs: [12] }],
+  inLanguage: false,
+});

@@ -99,11 +99,13 @@ export function axesOf(attrs: Attrs, name: string, rank: number): readonly numbe
 // Checks that many ops make.
 
 export const floats: readonly DType[] = ["f32", "f16"];
+export const integers: readonly DType[] = ["i32", "u32"];
 export const numeric: readonly DType[] = ["f32", "f16", "i32", "u32"];
 
 /** Sentences for constraints that many ops state; each op lists those it checks. */
 export const sentences = {
   float: "x is f32 or f16",
+  integer: "x is i32 or u32",
   numeric: "x is a number type, not bool",
   dtype: "all inputs have the same element type",
   shapes: "sizes are equal, or one of them is 1",
@@ -114,6 +116,12 @@ export const sentences = {
 export function checkFloat(c: InferContext, name = "x"): TensorType {
   const type = c.type(name);
   c.check("float", floats.includes(type.dtype), { input: name, got: type.dtype, expected: "f32 or f16" });
+  return type;
+}
+
+export function checkInteger(c: InferContext, name = "x"): TensorType {
+  const type = c.type(name);
+  c.check("integer", integers.includes(type.dtype), { input: name, got: type.dtype, expected: "i32 or u32" });
   return type;
 }
 

@@ -2,7 +2,7 @@
 // logic in logic.ts. Factories hold what all ops of one arity have in common; each op still says its own equation twice, as a
 // plain function of numbers (`apply`, the meaning) and as a kernel expression (`lower`).
 
-import { abs, ceil, exp, floor, log, negate, rsqrt, sqrt } from "./expressions.ts";
+import { abs, ceil, exp, floor, log, negate, round, rsqrt, sqrt } from "./expressions.ts";
 import {
   add as addExpr,
   and,
@@ -16,6 +16,7 @@ import {
   lt,
   max,
   min,
+  mod,
   mul as mulExpr,
   ne,
   binary as binaryExpr,
@@ -31,6 +32,7 @@ import {
   broadcastInputs,
   broadcastRelations,
   checkFloat,
+  checkInteger,
   checkNumeric,
   checkSameDType,
   defineOp,
@@ -43,7 +45,13 @@ import {
 import { broadcastOffsets } from "./loops.ts";
 
 /** Which element types an op takes. */
-export type Domain = "float" | "numeric";
+export type Domain = "float" | "integer" | "numeric";
+
+const takes: Readonly<Record<Domain, string>> = {
+  float: "f32 or f16",
+  integer: "i32 or u32",
+  numeric: "any number type",
+};
 
 export interface UnaryInit {
   readonly name: string;
@@ -67,7 +75,7 @@ export function unary(init: UnaryInit): OpDefinition {
     doc: init.doc,
     equation: init.equation,
     traits: ["elementwise", ...(init.traits ?? [])],
-    inputs: [{ name: "x", doc: `any shape, ${domain === "float" ? "f32 or f16" : "any number type"}` }],
+    inputs: [{ name: "x", doc: `any shape, ${takes[domain]}` }],
     attrs: init.attrs ?? {},
     constraints: { [domain]: sentences[domain] },
     infer: (c) => {
@@ -108,7 +116,7 @@ export function binary(init: BinaryInit): OpDefinition {
     equation: init.equation,
     traits: ["elementwise", ...(init.traits ?? [])],
     inputs: [
-      { name: "a", doc: `${domain === "float" ? "f32 or f16" : "any number type"}` },
+      { name: "a", doc: takes[domain] },
       { name: "b", doc: "same element type as a; sizes of 1 and missing leading axes are repeated" },
     ],
     constraints: {
@@ -138,7 +146,7 @@ export function binary(init: BinaryInit): OpDefinition {
 }
 
 function checkDomain(c: InferContext, domain: Domain, input: string) {
-  return domain === "float" ? checkFloat(c, input) : checkNumeric(c, input);
+  return { float: checkFloat, integer: checkInteger, numeric: checkNumeric }[domain](c, input);
 }
 
 /** y = f(a, b) with broadcasting. */
@@ -362,6 +370,44 @@ export const roundUp = unary({
   apply: (x) => Math.ceil(x),
   lower: (x) => ceil(x),
   examples: [{ about: "up", inputs: { x: [-1.5, 1.5] }, outputs: [[-1, 2]] }],
+});
+
+export const roundNearest = unary({
+  name: "round",
+  doc: "The nearest integer; halves go to the even one.",
+  equation: "y = round(x)",
+  domain: "float",
+  apply(x) {
+    const down = Math.floor(x);
+    const part = x - down;
+    return part < 0.5 || (part === 0.5 && down % 2 === 0) ? down : down + 1;
+  },
+  lower: (x) => round(x),
+  examples: [{ about: "halves", inputs: { x: [-1.5, 0.5, 1.5, 1.6] }, outputs: [[-2, 0, 2, 2]] }],
+});
+
+export const modulo = binary({
+  name: "mod",
+  doc: "Remainder of integers, with the sign of the divisor, as in Python and PyTorch; of a division by 0 it is 0.",
+  equation: "y = a - b * floor(a / b)",
+  domain: "integer",
+  apply: (a, b) => (b === 0 ? 0 : a - b * Math.floor(a / b)),
+  lower(a, b, c) {
+    const divisor = c.bind("divisor", b);
+    const rest = c.bind("rest", mod(a, divisor));
+    if (rest.type.scalar === "u32") return rest;
+    const zero = literal(0, rest);
+    const astray = and(ne(rest, zero), ne(lt(rest, zero), lt(divisor, zero)));
+    return select(astray, addExpr(rest, divisor), rest);
+  },
+  examples: [
+    {
+      about: "three kinds of seven",
+      inputs: { a: [7, -7, 7], b: [3, 3, -3] },
+      dtypes: { a: "i32", b: "i32" },
+      outputs: [[1, 2, -2]],
+    },
+  ],
 });
 
 export const cast = defineOp({

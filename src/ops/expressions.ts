@@ -13,6 +13,8 @@ export const rsqrt = (x: Expr): Expr => unary("rsqrt", x);
 export const floor = (x: Expr): Expr => unary("floor", x);
 export const ceil = (x: Expr): Expr => unary("ceil", x);
 
+export const round = (x: Expr): Expr => unary("round", x);
+
 /** 1 / (1 + e^-x). The exponent is bounded so that it never becomes infinite, which WGSL leaves open; the error is below 1e-34. */
 export function sigmoid(x: Expr): Expr {
   return div(f32(1), add(f32(1), exp(min(negate(x), f32(80)))));

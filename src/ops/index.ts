@@ -3,6 +3,7 @@
 import type { OpDefinition } from "../ir/op.ts";
 import * as activation from "./activation.ts";
 import * as elementwise from "./elementwise.ts";
+import * as gather from "./gather.ts";
 import * as logic from "./logic.ts";
 import * as norm from "./norm.ts";
 import * as reduce from "./reduce.ts";
@@ -13,7 +14,7 @@ import * as softmax from "./softmax.ts";
 import * as trigonometry from "./trigonometry.ts";
 import { attention } from "./attention.ts";
 import { concat } from "./concat.ts";
-import { constant, iota } from "./constant.ts";
+import { constant, iota, size } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
 import { copy, group } from "./group.ts";
@@ -22,6 +23,7 @@ import { avgPool2d, maxPool2d } from "./pool.ts";
 export const allOps: readonly OpDefinition[] = [
   constant,
   iota,
+  size,
   elementwise.add,
   elementwise.sub,
   elementwise.mul,
@@ -40,6 +42,8 @@ export const allOps: readonly OpDefinition[] = [
   trigonometry.cosine,
   elementwise.roundDown,
   elementwise.roundUp,
+  elementwise.roundNearest,
+  elementwise.modulo,
   elementwise.cast,
   activation.relu,
   activation.gelu,
@@ -65,11 +69,14 @@ export const allOps: readonly OpDefinition[] = [
   slice.slice,
   concat,
   slice.pad,
+  gather.gather,
+  gather.takeAlongAxis,
   reduce.sum,
   reduce.mean,
   reduce.variance,
   reduce.reduceMax,
   reduce.reduceMin,
+  reduce.argmax,
   cumsum,
   norm.groupNorm,
   norm.layerNorm,

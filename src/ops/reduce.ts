@@ -15,7 +15,9 @@ import type {
 import type { TensorType } from "../ir/types.ts";
 import {
   axesOf,
+  axisOf,
   checkAxes,
+  checkAxis,
   checkFloat,
   checkNumeric,
   defineOp,
@@ -24,7 +26,7 @@ import {
   same,
   sentences,
 } from "./define.ts";
-import { moments, rowsWithout } from "./loops.ts";
+import { indexAlong, moments, rowsWithout } from "./loops.ts";
 
 const reductionAttrs: Readonly<Record<string, AttrSpec>> = {
   axes: { kind: "axes", doc: "the axes reduced (indices or names)" },
@@ -216,6 +218,71 @@ export const reduceMin = reduction({
       },
       attrs: { axes: [1] },
       outputs: [[1, -4]],
+    },
+  ],
+});
+
+export const argmax = defineOp({
+  name: "argmax",
+  doc: "Where the largest value along an axis is; of several, the first.",
+  equation: "y = the least i with x[..., i, ...] = max over the axis of x",
+  traits: [],
+  inputs: [{ name: "x", doc: "any number type, no NaN" }],
+  attrs: {
+    axis: { kind: "axis", doc: "the axis searched (index or name)", default: -1 },
+    keepdims: reductionAttrs["keepdims"]!,
+  },
+  constraints: { numeric: sentences.numeric, axis: sentences.axis },
+  infer(c) {
+    const x = checkNumeric(c);
+    const axis = checkAxis(c);
+    const kept = x.shape.map((_, i) => i).filter((i) => i !== axis);
+    if (flagOf(c.attrs, "keepdims"))
+      return [{ dtype: "i32", shape: x.shape.map((d, i) => (i === axis ? dim(1) : d)), axes: x.axes }];
+    return [{ dtype: "i32", shape: kept.map((i) => x.shape[i]!), axes: kept.map((i) => x.axes[i] ?? null) }];
+  },
+  axes: ([x], attrs) => {
+    const axis = axisOf(attrs, "axis", x?.shape.length ?? 0);
+    return [reductionRelations(x, { axes: [axis], keepdims: attrs["keepdims"]! })];
+  },
+  reference(c) {
+    const x = c.input("x");
+    const y = c.result();
+    const axis = axisOf(c.attrs, "axis", x.shape.length);
+    const { row } = rowsWithout(x.shape, [axis]);
+    const position = indexAlong(x.shape, axis);
+    const largest = new Map<number, number>();
+    // Positions along the axis come in ascending order, so the first of equals stays.
+    for (let i = 0; i < x.data.length; i++) {
+      if (x.data[i]! <= (largest.get(row[i]!) ?? -Infinity) && largest.has(row[i]!)) continue;
+      largest.set(row[i]!, x.data[i]!);
+      y.data[row[i]!] = position[i]!;
+    }
+    return [y];
+  },
+  lowering: {
+    kind: "decompose",
+    decompose(b, [x], attrs) {
+      const type = b.type(x!);
+      const axis = axisOf(attrs, "axis", type.shape.length);
+      const along = type.shape.map((d, i) => (i === axis ? d : dim(1)));
+      const largest = b.call("reduce_max", [x], { axes: [axis], keepdims: true });
+      const position = b.call("iota", [], { dims: along, axis });
+      const none = b.call("size", [], { of: type.shape[axis]!, dtype: "i32" });
+      const candidates = b.call("where", [b.call("equal", [x, largest]), position, none]);
+      return [b.call("reduce_min", [candidates], { axes: [axis], keepdims: attrs["keepdims"]! })];
+    },
+  },
+  examples: [
+    {
+      about: "of each row; the first of two",
+      inputs: {
+        x: [
+          [1, 5, 2],
+          [4, 3, 4],
+        ],
+      },
+      outputs: [[1, 0]],
     },
   ],
 });

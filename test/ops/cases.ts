@@ -113,6 +113,24 @@ const cases: Readonly<Record<string, Maker>> = {
   sigmoid: unary(-6, 6),
   tanh: unary(-6, 6),
   erf: unary(-4, 4),
+  round: unary(-3, 3),
+  mod: binary(["i32", "u32"], -7, 7),
+  size: (r) => ({ inputs: {}, attrs: { of: r.int(1, 9), dtype: r.pick(numbers) } }),
+  gather: (r) => {
+    const x = r.tensor(r.shape(r.int(1, 3)), r.pick(["f32", "i32"]));
+    const index = r.tensor(r.shape(r.int(0, 2)), r.pick(["i32", "u32"]), -2, 6);
+    return { inputs: { x, index }, attrs: { axis: r.int(0, x.shape.length - 1) } };
+  },
+  take_along_axis: (r) => {
+    const x = r.tensor(r.shape(r.int(1, 3)));
+    const axis = r.int(0, x.shape.length - 1);
+    const shape = x.shape.map((s, i) => (i === axis ? r.int(1, 4) : r.pick([1, s])));
+    return { inputs: { x, index: r.tensor(shape, r.pick(["i32", "u32"]), -2, 6) }, attrs: { axis } };
+  },
+  argmax: (r) => {
+    const x = r.tensor(r.shape(r.int(1, 4)), r.pick(["f32", "i32"]), -2, 2);
+    return { inputs: { x }, attrs: { axis: r.int(0, x.shape.length - 1), keepdims: r.int(0, 1) === 1 } };
+  },
   less: binary(numbers),
   less_equal: binary(numbers),
   greater: binary(numbers),

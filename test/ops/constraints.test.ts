@@ -36,7 +36,7 @@ const ofUnary = (dtype: DType): Wrong => ({
 const floatUnary = { float: ofUnary("i32") };
 const numericUnary = { numeric: ofUnary("bool") };
 
-const binary = (domain: "float" | "numeric"): Record<string, Wrong> => ({
+const binary = (domain: "float" | "integer" | "numeric"): Record<string, Wrong> => ({
   [domain]: { inputs: { a: ["bool", [2]], b: ["bool", [2]] }, detail: { input: "a" } },
   dtype: {
     inputs: { a: ["f32", [2]], b: ["f16", [2]] },
@@ -120,6 +120,30 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   sigmoid: floatUnary,
   tanh: floatUnary,
   erf: floatUnary,
+  round: floatUnary,
+  mod: {
+    ...binary("integer"),
+    dtype: { inputs: { a: ["i32", [2]], b: ["u32", [2]] }, detail: { input: "b", from: "a" } },
+    shapes: { inputs: { a: ["i32", [4]], b: ["i32", [3]] }, detail: { input: "b", axis: 0 } },
+  },
+  size: { numeric: { inputs: {}, attrs: { of: 3, dtype: "bool" } } },
+  gather: {
+    axis: { inputs: { x: [2], index: ["i32", [2]] }, attrs: { axis: 1 } },
+    integer: { inputs: { x: [2], index: [2] }, attrs: { axis: 0 }, detail: { input: "index" } },
+  },
+  take_along_axis: {
+    axis: { inputs: { x: [2], index: ["i32", [2]] }, attrs: { axis: 1 } },
+    integer: { inputs: { x: [2], index: [2] }, attrs: { axis: 0 }, detail: { input: "index" } },
+    shapes: {
+      inputs: { x: [2, 4], index: ["i32", [3, 4]] },
+      attrs: { axis: 1 },
+      detail: { input: "index", axis: 0, got: "3", expected: "2, or 1" },
+    },
+  },
+  argmax: {
+    numeric: { inputs: { x: ["bool", [2]] }, attrs: { axis: 0 } },
+    axis: { inputs: { x: [2] }, attrs: { axis: 1 } },
+  },
   less: binary("numeric"),
   less_equal: binary("numeric"),
   greater: binary("numeric"),

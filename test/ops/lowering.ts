@@ -46,6 +46,8 @@ function castValue(x: number, from: Expr, to: Expr): number {
 function unaryValue(op: string, x: number): number {
   if (op === "neg") return -x;
   if (op === "rsqrt") return 1 / Math.sqrt(x);
+  // Halves go to the even neighbour.
+  if (op === "round") return x % 2 === 0.5 || x % 2 === -1.5 ? Math.floor(x) : Math.round(x);
   const f = (Math as unknown as Record<string, ((x: number) => number) | undefined>)[op];
   if (!f) throw new Error(`no unary ${op}`);
   return f(x);
