@@ -13,6 +13,7 @@ import type { Resident } from "./resident.ts";
 import { Timer } from "./timer.ts";
 import { bytesOfTensor, cropTo, isGpuTensor, tensorOfBytes, type GpuTensor } from "./transfer.ts";
 import type { Tensor } from "../ir/tensor.ts";
+import { awaitDevice } from "./wait.ts";
 
 type PlanOutput = PlanEntry["outputs"][number];
 
@@ -78,7 +79,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     clock.push(performance.now());
     await watch?.end(bound.entry.name);
     bound.proven = true;
-    if (!readback) await r.device.queue.onSubmittedWorkDone();
+    if (!readback) await awaitDevice(r.device.queue.onSubmittedWorkDone());
     const mapped = readback ? await mapBytes(readback.buffer, layout.bytes) : new ArrayBuffer(0);
     clock.push(performance.now());
     try {
@@ -164,14 +165,14 @@ function encodeTimed(encoder: GPUCommandEncoder, bound: Bound, timer: Timer): nu
 
 /** Nanoseconds of each dispatch by the clock of the host: one submit each, waited for. The wait is in the time too. */
 async function runApart(device: GPUDevice, bound: Bound): Promise<readonly number[]> {
-  await device.queue.onSubmittedWorkDone();
+  await awaitDevice(device.queue.onSubmittedWorkDone());
   const nanoseconds: number[] = [];
   for (const step of bound.steps) {
     const start = performance.now();
     const encoder = device.createCommandEncoder();
     encodePass(encoder, { steps: [step] });
     device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
+    await awaitDevice(device.queue.onSubmittedWorkDone());
     nanoseconds.push(step.empty ? 0 : (performance.now() - start) * 1e6);
   }
   return nanoseconds;
@@ -296,7 +297,7 @@ function copyStates(r: Resident, bound: Bound, encoder: GPUCommandEncoder): void
 
 async function mapBytes(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
   const used = Math.ceil(bytes / 8) * 8;
-  await buffer.mapAsync(mapRead, 0, used);
+  await awaitDevice(buffer.mapAsync(mapRead, 0, used));
   return buffer.getMappedRange(0, used);
 }
 
@@ -348,7 +349,7 @@ function gpuTensor(r: Resident, bound: Bound, k: Kept, size: DimReader): GpuTens
         const encoder = r.device.createCommandEncoder();
         if (k.bytes > 0) encoder.copyBufferToBuffer(k.buffer, 0, staging, 0, k.bytes);
         r.device.queue.submit([encoder.finish()]);
-        await staging.mapAsync(mapRead);
+        await awaitDevice(staging.mapAsync(mapRead));
         const whole = tensorOfBytes(staging.getMappedRange(), 0, k.bytes, dtype, memoryShape, order);
         return cropTo(whole, actual);
       } finally {

@@ -4,6 +4,7 @@
 import { Bug } from "../support/bug.ts";
 import { error, type Diagnostic } from "../support/diagnostic.ts";
 import type { Plan, PlanKernel } from "../ir/plan.ts";
+import { awaitDevice } from "./wait.ts";
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -23,7 +24,7 @@ export async function createPipelines(
     if (!made) byText.set(k.wgsl, (made = compile(device, k)));
     return made;
   });
-  const settled = await Promise.allSettled(all);
+  const settled = await awaitDevice(Promise.allSettled(all));
   const refused = settled.find((s) => s.status === "rejected");
   if (refused) throw refused.reason;
   return settled.map((s) => (s as PromiseFulfilledResult<Pipeline>).value);

@@ -8,6 +8,7 @@ import { elementCount, newData, type Tensor } from "../ir/tensor.ts";
 import { mapRead, usage, type Buffers, type Place } from "./buffers.ts";
 import { dimOf, dimReader, tensorBytes } from "./memory.ts";
 import { bytesOfTensor, tensorOfBytes } from "./transfer.ts";
+import { awaitDevice } from "./wait.ts";
 
 type PlanState = PlanEntry["states"][number];
 
@@ -83,7 +84,7 @@ export class States {
         encoder.copyBufferToBuffer(h.place.buffer, 0, staging, 0, h.bytes);
         this.#device.queue.submit([encoder.finish()]);
       }
-      await staging.mapAsync(mapRead);
+      await awaitDevice(staging.mapAsync(mapRead));
       const { dtype, order } = h.decl;
       return tensorOfBytes(staging.getMappedRange(), 0, h.bytes, dtype, h.shape, order);
     } finally {

@@ -1,6 +1,7 @@
 // Nanoseconds of each dispatch by timestamp queries, one pass each. Allocates for each run: profiling is not the fast path.
 
 import { mapRead, usage } from "./buffers.ts";
+import { awaitDevice } from "./wait.ts";
 
 /** A query set holds at most 4096 queries; a dispatch takes two. */
 const DISPATCHES_PER_SET = 2048;
@@ -39,7 +40,7 @@ export class Timer {
   }
 
   async read(): Promise<readonly number[]> {
-    await this.#staging.mapAsync(mapRead);
+    await awaitDevice(this.#staging.mapAsync(mapRead));
     const times = new BigUint64Array(this.#staging.getMappedRange());
     // A dispatch with an empty grid writes nothing; clocks of some drivers step back by a tick.
     return Array.from({ length: this.#dispatches }, (_, i) =>

@@ -6,6 +6,7 @@ import type { KernelBuffer } from "../../src/codegen/interpret.ts";
 import { bindingLayout } from "../../src/codegen/wgsl/bindings.ts";
 import { type WgslOptions, printWgsl } from "../../src/codegen/wgsl/print.ts";
 import type { Kernel } from "../../src/ir/kernel.ts";
+import { awaitDevice } from "../../src/runtime/wait.ts";
 
 export interface DawnInput {
   readonly workgroups: readonly [number, number, number];
@@ -146,7 +147,7 @@ export async function runOnDawn(
 
   const results: Record<string, KernelBuffer> = {};
   for (const [name, readback] of readbacks) {
-    await readback.mapAsync(GPUMapMode.READ);
+    await awaitDevice(readback.mapAsync(GPUMapMode.READ));
     const bytes = readback.getMappedRange().slice(0, input.buffers[name]!.byteLength);
     const make = input.buffers[name]!.constructor as new (data: ArrayBuffer) => KernelBuffer;
     results[name] = new make(bytes);
