@@ -8,6 +8,7 @@ import { dropDead } from "./drop-dead.ts";
 import { dropZeroBranches } from "./drop-zero-branches.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
+import { foldAttention } from "./fold-attention.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
@@ -31,6 +32,7 @@ export const pipeline: readonly Pass[] = [
   // 2. Touch fewer tokens.
   dropZeroBranches, // only where asked for: what it assumes of the weights is checked at load
   deadTokens,
+  foldAttention, // after dead tokens are gone: of a class token one query is left
   poolMixer, // before norms go anywhere else: it needs only a part of one
   // 3. Let the prepare program do what depends on weights alone.
   foldAffineIntoWeights, // before the mean moves, so that a scale does not stand between it and the layer
