@@ -4,13 +4,14 @@
 
 import { Bug } from "../support/bug.ts";
 import { ceilDiv, constantOf, dim, mulDim } from "../ir/dim.ts";
-import { add, binary, div, mod, splat, u32 } from "../ir/expr.ts";
+import { add, binary, div, f32, lt, min, mod, select, splat, sub, u32 } from "../ir/expr.ts";
 import type { Node, Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
+import type { RowGroups } from "../ir/op.ts";
 import type { Target } from "../ir/target.ts";
 import { orderOf, type TensorType } from "../ir/types.ts";
 import { factsOf, rolesOf, sizeOf, type Roles } from "./contraction-roles.ts";
-import { writeTile } from "./contraction-tiles.ts";
+import { writeTile, type TileGroup } from "./contraction-tiles.ts";
 import { elementKernel } from "./element-kernel.ts";
 import type { GroupCode } from "./group.ts";
 import {
@@ -21,7 +22,13 @@ import {
   type GroupStep,
   type KernelShape,
 } from "./kernel-of.ts";
-import { chooseSchedule, refuseSchedule, showSchedule, type ContractionSchedule } from "./schedule.ts";
+import {
+  chooseSchedule,
+  refuseSchedule,
+  showSchedule,
+  tileRows,
+  type ContractionSchedule,
+} from "./schedule.ts";
 import type { Bounds } from "./sizes.ts";
 
 /** Why this group cannot run by the schedule on the target, or undefined. */
@@ -47,7 +54,9 @@ export function contractionSteps(
   if (refused !== undefined) throw new Bug(`${showSchedule(schedule)}: ${refused}`);
   if (schedule.split === 1) {
     const kernel = buildKernel(region, bounds, (code) =>
-      writeTiles(code, roles, schedule, (index, sum) => epilogue(code, region, roles, index, sum)),
+      writeTiles(code, roles, schedule, (index, sum, { group }) =>
+        epilogue(code, region, roles, index, sum, group),
+      ),
     );
     return [stepOf(region, kernel)];
   }
@@ -59,7 +68,11 @@ function writeTiles(
   code: GroupCode,
   roles: Roles,
   schedule: ContractionSchedule,
-  finish: (index: readonly Expr[], sum: Expr, part: Expr) => void,
+  finish: (
+    index: readonly Expr[],
+    sum: Expr,
+    tile: { readonly part: Expr; readonly group?: TileGroup },
+  ) => void,
 ): KernelShape {
   const [across, down] = schedule.threads;
   const wide = schedule.width === 4;
@@ -67,7 +80,7 @@ function writeTiles(
   const columnItems = wide ? ceilDiv(columnSize, dim(4)) : columnSize;
   const rowSize = sizeOf(roles, roles.rows);
   const batchSize = sizeOf(roles, roles.batch);
-  const rowGroups = ceilDiv(rowSize, dim(schedule.rows * (schedule.kind === "subgroup" ? 1 : down)));
+  const rowGroups = ceilDiv(rowSize, dim(tileRows(schedule)));
 
   // y and z together count row tiles, batches outside of them, and parts of the sum outside of those.
   const tileIndex = foldedIndex(code);
@@ -88,6 +101,7 @@ function writeTiles(
     ? code.emitter.bind("batch", div(inPart, code.sizes.of("row_tiles", rowGroups)))
     : u32(0);
 
+  const group = roles.spec.group && tileGroup(code, roles, roles.spec.group, schedule, rowTile);
   const extents = (axes: readonly number[]) => axes.map((a) => roles.result.shape[a]!);
   const batchIndex = code.space.merge("batch", batchCounter, extents(roles.batch));
   const index = (row: Expr, column: Expr): readonly Expr[] => {
@@ -109,9 +123,11 @@ function writeTiles(
     columnItems: code.sizes.of("columns", columnItems),
     rowTile,
     ...(split && { part }),
+    ...(group && { group }),
     finish(row, item, sum) {
       const mark = code.space.mark();
-      finish(index(row, wide ? code.openVector(item) : item), sum, part);
+      const tile = { part, ...(group && { group }) };
+      finish(index(row, wide ? code.openVector(item) : item), sum, tile);
       code.closeVector();
       code.space.release(mark);
     },
@@ -125,21 +141,47 @@ function writeTiles(
   };
 }
 
+/** Which group the rows of a tile are of. A tile of the schedule lies within one of the groups' tiles. */
+function tileGroup(
+  code: GroupCode,
+  roles: Roles,
+  { input, tile, count }: RowGroups,
+  schedule: ContractionSchedule,
+  rowTile: Expr,
+): TileGroup {
+  const e = code.emitter;
+  const at = e.bind("group_at", div(rowTile, u32(tile / tileRows(schedule))));
+  const id = e.bind("group_id", code.read(roles.node.inputs[input]!, [at]));
+  const size = code.size(count);
+  return { index: e.bind("group", min(id, sub(size, u32(1)))), exists: e.bind("exists", lt(id, size)) };
+}
+
 /** Bias, then whatever the group computes from the contraction, at one index (or four neighbours); then the stores. */
-function epilogue(code: GroupCode, region: Region, roles: Roles, index: readonly Expr[], sum: Expr): void {
-  const value = withBias(code, roles, index, sum);
+function epilogue(
+  code: GroupCode,
+  region: Region,
+  roles: Roles,
+  index: readonly Expr[],
+  sum: Expr,
+  group?: TileGroup,
+): void {
+  const value = withBias(code, roles, index, sum, group);
   code.compute(roles.node.results[0]!.id, () => value);
   region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
 }
 
-function withBias(code: GroupCode, roles: Roles, index: readonly Expr[], sum: Expr): Expr {
+function withBias(code: GroupCode, roles: Roles, index: readonly Expr[], sum: Expr, group?: TileGroup): Expr {
   const bias = roles.node.inputs[2] ?? "";
   const axis = roles.spec.biasAxis;
-  if (bias === "" || axis === undefined) return sum;
-  return code.emitter.bind(
-    "biased",
-    binary("add", sum, splat(code.read(bias, [index[axis]!]), sum.type.width)),
-  );
+  const { width } = sum.type;
+  let value = sum;
+  if (bias !== "" && axis !== undefined) {
+    const at = group ? [group.index, index[axis]!] : [index[axis]!];
+    value = code.emitter.bind("biased", binary("add", sum, splat(code.read(bias, at), width)));
+  }
+  return group
+    ? code.emitter.bind("own", select(splat(group.exists, width), value, splat(f32(0), width)))
+    : value;
 }
 
 // ---- split sums -------------------------------------------------------------------------------------------------------
@@ -160,7 +202,7 @@ function splitSteps(
   const last = { ...withEpilogue, params: [partial, ...withEpilogue.params] };
   const partRoles: Roles = { ...roles, node: parting };
   const parts = buildKernel(first, bounds, (code) =>
-    writeTiles(code, partRoles, schedule, (index, sum, part) => code.write(0, [part, ...index], sum)),
+    writeTiles(code, partRoles, schedule, (index, sum, { part }) => code.write(0, [part, ...index], sum)),
   );
   const total = elementKernel(last, bounds, (code) =>
     code.compute(contracted.id, (index) => {

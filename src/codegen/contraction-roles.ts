@@ -64,6 +64,7 @@ export function factsOf(region: Region, roles: Roles, target: Target): Contracti
     reduction: roles.spec.reduce.at(-1)!,
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
+    ...(roles.spec.group && { groupTile: roles.spec.group.tile }),
   };
 }
 
@@ -102,10 +103,11 @@ export function readOperand(
   operand: 0 | 1,
   out: readonly Expr[],
   k: readonly Expr[],
+  group?: Expr,
 ): Expr {
   const c = specContext(code, roles);
   const id = roles.node.inputs[operand]!;
-  if (operand === 1) return code.read(id, roles.spec.rightIndex(c, out, k).index);
+  if (operand === 1) return code.read(id, roles.spec.rightIndex(c, out, k, group).index);
   const at = roles.spec.leftIndex(c, out, k);
   if (!at.inside) return code.read(id, at.index);
   const inside = code.emitter.bind("inside", code.space.resolve(at.inside));

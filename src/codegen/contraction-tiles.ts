@@ -41,8 +41,17 @@ export interface Tiling {
   readonly rowTile: Expr;
   /** Which part of the reduction; absent where it is not split. */
   readonly part?: Expr;
+  /** Whose right operand these rows have; absent where all have the same. */
+  readonly group?: TileGroup;
   /** Takes the sum of one row and one item of columns. */
   finish(row: Expr, item: Expr, sum: Expr): void;
+}
+
+export interface TileGroup {
+  /** An index in bounds. */
+  readonly index: Expr;
+  /** False where the rows have none: their results are 0. */
+  readonly exists: Expr;
 }
 
 export function writeTile(t: Tiling): void {
@@ -62,10 +71,16 @@ function reduce(t: Tiling, body: (outer: readonly Expr[], last: Expr, end: Expr)
     const size = code.sizes.of(`k${depth}`, axis);
     if (depth < axes.length - 1)
       return code.emitter.loop("k", u32(0), size, u32(1), (k) => descend(depth + 1, [...outer, k]));
-    const [start, end] = t.part ? partOf(t, t.part, axis, size) : [u32(0), size];
+    const [start, end] = t.part ? partOf(t, t.part, axis, size) : [u32(0), ownEnd(t, size)];
     code.emitter.loop("k", start, end, u32(t.schedule.step), (k) => body(outer, k, end));
   };
   descend(0, []);
+}
+
+/** Rows of no group have nothing to sum. Where there are barriers in the loop, all invocations must be known to go through it. */
+function ownEnd(t: Tiling, size: Expr): Expr {
+  if (!t.group || t.schedule.kind === "workgroup") return size;
+  return t.code.emitter.bind("k_end", select(t.group.exists, size, u32(0)));
 }
 
 /** Parts are whole steps long but for the last, which may be short or empty. */
@@ -99,7 +114,14 @@ function readColumn(t: Tiling, item: Expr, outer: readonly Expr[], k: Expr): Exp
   const { code, roles } = t;
   const mark = code.space.mark();
   const along = t.schedule.width === 4 ? code.openVector(item) : item;
-  const value = readOperand(code, roles, roles.columnOperand, t.index(u32(0), along), [...outer, k]);
+  const value = readOperand(
+    code,
+    roles,
+    roles.columnOperand,
+    t.index(u32(0), along),
+    [...outer, k],
+    t.group?.index,
+  );
   const named = code.emitter.bind("column", splat(value, t.schedule.width));
   code.closeVector();
   code.space.release(mark);

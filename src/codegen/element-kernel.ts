@@ -64,9 +64,13 @@ function flat(code: GroupCode, region: Region, result: TensorType): KernelShape 
   };
 }
 
-/** In a flat kernel every tensor is read at the same offset: the counter stands at the innermost axis, zero elsewhere. */
+/**
+ * In a flat kernel every tensor is read at the same offset: the counter stands at the innermost axis, zero elsewhere. An axis of size 1 is
+ * none: ops that broadcast read it at 0.
+ */
 function flatIndex(counter: Expr, t: TensorType): readonly Expr[] {
-  const inner = orderOf(t).at(-1)!;
+  const order = orderOf(t);
+  const inner = order.findLast((a) => constantOf(t.shape[a]!) !== 1) ?? order.at(-1)!;
   return t.shape.map((_, i) => (i === inner ? counter : u32(0)));
 }
 

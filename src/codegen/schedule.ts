@@ -41,12 +41,34 @@ export interface ContractionFacts {
   readonly rowVectors: boolean;
   /** The result can be written four columns at a time. */
   readonly columnVectors: boolean;
+  /** Rows that have a right operand together, where the product is grouped: a power of two, and tiles must not cross its multiples. */
+  readonly groupTile?: number;
+}
+
+/** Rows of a workgroup. */
+export function tileRows(s: ContractionSchedule): number {
+  return s.rows * (s.kind === "subgroup" ? 1 : s.threads[1]);
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
+  const s = chooseForAll(f);
+  return f.groupTile === undefined ? s : withinGroups(s, f.groupTile);
+}
+
+/** The same with fewer rows, so that a tile is of one group. Invocations that are left along the rows go along the columns. */
+function withinGroups(s: ContractionSchedule, tile: number): ContractionSchedule {
+  const within = (n: number, most: number): number => 2 ** Math.floor(Math.log2(Math.min(n, most)));
+  const rows = within(s.rows, tile);
+  if (s.kind === "subgroup") return { ...s, rows };
+  const down = within(s.threads[1], tile / rows);
+  const across = s.kind === "register" ? Math.min(64, (s.threads[0] * s.threads[1]) / down) : s.threads[0];
+  return { ...s, rows, threads: [across, down] };
+}
+
+function chooseForAll(f: ContractionFacts): ContractionSchedule {
   const step = f.rowVectors ? 4 : 1;
   const lanes = f.target.subgroupSize;
-  const few = fewRows(f.rows);
+  const few = f.groupTile === undefined ? fewRows(f.rows) : f.groupTile < 16;
   const common = { vectors: 1, width: f.columnVectors ? 4 : 1, step, split: 1 } as const;
   // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
   if (f.target.measured.workgroupMemoryGain > 1 && !few) return tiled(f);
@@ -113,6 +135,11 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
     if (n > most) return `${n} ${what}, and ${most} are the most`;
   if (s.width === 4 && !f.columnVectors)
     return `the columns do not lie in fours in memory: they have to be taken one by one (width=1)`;
+  if (f.groupTile !== undefined) {
+    if (f.groupTile % tileRows(s) !== 0)
+      return `a workgroup has ${tileRows(s)} rows, and every ${f.groupTile} rows have weights of their own`;
+    if (s.split > 1) return "the sums of a grouped product are not split";
+  }
   if (s.kind === "subgroup") {
     if (subgroupSize === 0) return `${f.target.name} has no subgroups of a fixed size`;
     if (across !== subgroupSize || down !== 1)

@@ -42,7 +42,9 @@ export function callBlock(ctx: Context, block: ast.Block, file: FileScope, site:
 
 function placeOf(ctx: Context, block: ast.Block, site: CallSite, label: LabelPath | undefined): Place {
   const here = ctx.place;
-  const path = joinPath(here.path, label?.path ?? "");
+  const labelled = joinPath(here.path, label?.path ?? "");
+  const path = site.experts ? joinPath(labelled, "*") : labelled;
+  const experts = site.experts ?? here.experts;
   const annotations = [...here.annotations, ...annotationsOf(ctx, site.call.annotations)];
   if (label) addScope(ctx.graph!, path, block.name.text, annotations, site.span);
   return {
@@ -60,6 +62,7 @@ function placeOf(ctx: Context, block: ast.Block, site: CallSite, label: LabelPat
     },
     loops: [],
     depth: here.depth + 1,
+    ...(experts && { experts }),
   };
 }
 

@@ -8,8 +8,9 @@ import { quotient } from "./arithmetic.ts";
 import { callBlock } from "./block-calls.ts";
 import { builtins, type Builtin } from "./builtins.ts";
 import { evaluateEntry } from "./constants.ts";
-import { fail, type Context } from "./context.ts";
+import { fail, type Context, type ExpertRows } from "./context.ts";
 import { evaluate, headOf, hintOf, unknownName, type Hint } from "./evaluate.ts";
+import { callPerExpert, perExpert } from "./experts.ts";
 import { labelOnValue } from "./labels.ts";
 import { callOp } from "./op-calls.ts";
 import { checkParameter } from "./parameters.ts";
@@ -25,9 +26,14 @@ export interface CallSite {
   readonly positional: readonly Given[];
   /** By name: those of the call, and those bound before. */
   readonly named: ReadonlyMap<string, Given>;
+  /** The call is carried out once for all experts. */
+  readonly experts?: ExpertRows;
 }
 
 export function evaluateCall(ctx: Context, call: ast.Call, piped: Given | undefined, hint: Hint): Value {
+  const { text } = call.callee;
+  if (text === perExpert && !ctx.env.get(text) && !ctx.file.entries.get(text))
+    return callPerExpert(ctx, call, piped);
   const callee = calleeOf(ctx, call, piped);
   if ("done" in callee) return callee.done;
   const { block, positional } = callee;

@@ -71,12 +71,12 @@ export function planCheckpoint(
   const missing: string[] = [];
   const used = new Set<string>();
   for (const w of wanted) {
-    const entry = state.entries.get(w.key);
+    const { entry, names, absent } = entryOf(state, w);
     if (!entry) {
-      missing.push(w.key);
+      missing.push(...absent);
       continue;
     }
-    used.add(w.key);
+    for (const name of names) used.add(name);
     const recipe = fitted(entry, w.shape);
     if (recipe) sources.set(w.key, recipe);
     else
@@ -93,6 +93,33 @@ export function planCheckpoint(
   const leftNames = left.map(([name]) => name);
   for (const key of missing) state.diagnostics.push(missingWeight(key, leftNames, missing.length));
   return { sources, missing, unused, diagnostics: state.diagnostics };
+}
+
+/**
+ * What gives a weight. `experts.*.up_proj.weight` is a stack: the checkpoint has it so, under the name without the star, or one tensor for
+ * each expert, with its number in place of the star.
+ */
+function entryOf(
+  state: State,
+  { key, shape }: WantedTensor,
+): { readonly entry?: Entry; readonly names: readonly string[]; readonly absent: readonly string[] } {
+  const stacked = key.replace(".*", "");
+  for (const name of [key, stacked]) {
+    const entry = state.entries.get(name);
+    if (entry) return { entry, names: [name], absent: [] };
+  }
+  if (stacked === key) return { names: [], absent: [key] };
+  const names = Array.from({ length: shape[0]! }, (_, i) => key.replace("*", String(i)));
+  const parts = names.map((name) => state.entries.get(name));
+  const absent = names.filter((_, i) => !parts[i]);
+  const first = parts[0]?.shape;
+  if (absent.length > 0 || !first) return { names, absent };
+  // A part of another shape is reported as one of the whole.
+  const odd = parts.find((p) => !sameSizes(p!.shape, first))?.shape;
+  const entries = parts.map((p) => p!);
+  const recipe: Recipe = { kind: "stack", parts: entries.map((e) => e.recipe), axis: 0 };
+  const keys = entries.flatMap((e) => e.keys);
+  return { entry: { recipe, shape: [shape[0]!, ...(odd ?? first)], keys }, names, absent };
 }
 
 function missingWeight(key: string, left: readonly string[], count: number): Diagnostic {

@@ -33,6 +33,10 @@ export const elaborationCodes: Readonly<Record<string, string>> = {
     "Two calls make weights of the same name. Give each a label of its own, or write `shared` where the same weights are meant.",
   ellipsis:
     "`...` stands for any number of axes: in the types of a block's signature, and in lists of sizes behind it. The inputs of a model have a known number of axes.",
+  "expert-call":
+    "`per_expert(x, ids, of = Block(...), count = E) @experts` calls a block once for all experts; its arguments, or what the block gives, do not fit.",
+  "expert-weights":
+    "A layer inside an expert's block owns weights, and there is no form of it in which each row has its own.",
   "import-cycle": "A file imports itself, by way of others perhaps.",
   "import-not-found": "There is no file at the path of an import.",
   "import-path":

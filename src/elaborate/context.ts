@@ -2,6 +2,7 @@
 // A Context is immutable; going into a block, a loop turn or a branch makes a new one.
 
 import type * as ast from "../parser/ast.ts";
+import type { Dim } from "../ir/dim.ts";
 import type { Annotation } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { DiagnosticInit } from "../support/diagnostic.ts";
@@ -10,7 +11,7 @@ import type { FileScope } from "./files.ts";
 import type { GraphState, StateCell } from "./graph-state.ts";
 import type { Limits } from "./limits.ts";
 import { chainNotes, type CallChain, type Reporter } from "./report.ts";
-import { poison, type Given, type Value } from "./value.ts";
+import { poison, type Given, type TensorValue, type Value } from "./value.ts";
 
 /** What one elaboration has and uses up. */
 export interface Session {
@@ -75,6 +76,17 @@ export interface Labels {
   labelled?: Span;
 }
 
+/** What the rows of an expert's block are. */
+export type ExpertRows = { readonly count: number } & (
+  | {
+      /** [N], the expert of each row. */
+      readonly ids: TensorValue;
+      readonly slots?: undefined;
+    }
+  /** As many rows for each expert in turn. */
+  | { readonly slots: Dim; readonly ids?: undefined }
+);
+
 export interface Place {
   /** Labels around, joined with dots. */
   readonly path: string;
@@ -90,6 +102,8 @@ export interface Place {
   readonly chain: CallChain | undefined;
   readonly loops: readonly string[];
   readonly depth: number;
+  /** Inside the block of experts. */
+  readonly experts?: ExpertRows;
 }
 
 export interface Context {

@@ -10,6 +10,7 @@ import type { Note } from "../support/diagnostic.ts";
 import type { CallSite } from "./calls.ts";
 import { convertAttributes } from "./attributes.ts";
 import { fail, joinPath, stop, type Context } from "./context.ts";
+import { callWithStacks, stackedType } from "./experts.ts";
 import { annotationsOf, labelPath, type LabelPath } from "./labels.ts";
 import { axisSource } from "./provenance.ts";
 import { numberAsTensor } from "./tensor-operators.ts";
@@ -34,6 +35,7 @@ export function callOp(ctx: Context, op: OpDefinition, site: CallSite): Value {
   if (site.call.label && !label) return poison;
   const inputs = makeWeights(ctx, op, site, slots, attrs, label);
   if (!inputs) return poison;
+  if (ctx.place.experts && slots.includes("weight")) return callWithStacks(ctx, op, inputs, attrs, site.span);
   return addNode(ctx, op, inputs, attrs, site.span, [
     ...ctx.place.annotations,
     ...annotationsOf(ctx, site.call.annotations),
@@ -169,12 +171,23 @@ function makeWeights(
         axes: input.weight!.axes ?? shape.map(() => null),
       };
       const key = joinPath(joinPath(ctx.place.path, label?.path ?? ""), input.name);
-      const weight = useWeight(ctx, { key, type, seed, span: site.span, shared: label?.shared ?? false });
+      const weight = useWeight(ctx, {
+        key,
+        type: ownType(ctx, type),
+        seed,
+        span: site.span,
+        shared: label?.shared ?? false,
+      });
       if (!weight) return undefined;
       out.push(weight);
     }
   }
   return out;
+}
+
+/** Inside experts a weight is those of all of them. */
+function ownType(ctx: Context, type: TensorType): TensorType {
+  return ctx.place.experts ? stackedType(ctx.place.experts, type) : type;
 }
 
 /** The shape a weight must have, or the constraint that keeps it from having one. */

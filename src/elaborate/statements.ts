@@ -16,6 +16,7 @@ import {
   type Place,
 } from "./context.ts";
 import { bindPattern, condition, elementsOf, evaluate, headOf, unpack } from "./evaluate.ts";
+import { stackedType, weightOfRows } from "./experts.ts";
 import { addScope } from "./graph-state.ts";
 import { annotationsOf, describeLoop, labelPath } from "./labels.ts";
 import { spansOf } from "./op-calls.ts";
@@ -326,8 +327,11 @@ function declareWeight(ctx: Context, s: ast.Weight): void {
   ctx.place.labels.labelled ??= s.span;
   const named = s.label && s.label.parts.length > 0 ? label.path : joinPath(label.path, s.name.text);
   const key = joinPath(ctx.place.path, named);
-  const weight = useWeight(ctx, { key, type, seed: undefined, span: s.span, shared: label.shared });
-  place(weight ? withAxes(weight, s.type) : poison);
+  const { experts } = ctx.place;
+  const own = experts ? stackedType(experts, type) : type;
+  const weight = useWeight(ctx, { key, type: own, seed: undefined, span: s.span, shared: label.shared });
+  if (!weight) return place(poison);
+  place(experts ? weightOfRows(ctx, weight, s.span) : withAxes(weight, s.type));
 }
 
 function executeAssert(ctx: Context, s: ast.Assert): void {

@@ -14,7 +14,7 @@ export type OpLookup = (name: string) => OpDefinition | undefined;
  * elementwise: result[i] depends on each input at i alone (after broadcasting)
  * linear: f(a x + b y) = a f(x) + b f(y) in its first input
  * commutative: the first two inputs may be swapped
- * movement: only moves or repeats values, computes nothing
+ * movement: only moves or repeats values (or puts zeros where there are none), computes nothing
  * reduction: removes axes by an associative operation
  * contraction: a sum of products over shared axes
  */
@@ -161,14 +161,26 @@ export interface ContractionSpec {
     out: readonly Expr[],
     k: readonly Expr[],
   ): { readonly index: readonly Expr[]; readonly inside?: Expr };
-  /** Index into the right operand (input 1). */
+  /** Index into the right operand (input 1); `group` is there where the product is grouped. */
   rightIndex(
     c: ElementContext,
     out: readonly Expr[],
     k: readonly Expr[],
+    group?: Expr,
   ): { readonly index: readonly Expr[] };
-  /** The axis of the result that input 2, a bias vector, runs along. */
+  /** The axis of the result that input 2, a bias vector, runs along; a grouped product has a bias for each group. */
   readonly biasAxis?: number;
+  readonly group?: RowGroups;
+}
+
+/** Tiles of rows that each have a right operand of their own: the weights of an expert. */
+export interface RowGroups {
+  /** The input that says which, one u32 for each tile. Where it is `count` or more there is none, and the results are 0. */
+  readonly input: number;
+  /** The axis of the result that the tiles lie along, the only one of `left`. */
+  readonly axis: number;
+  readonly tile: number;
+  readonly count: Dim;
 }
 
 export type Reducer = "sum" | "max" | "min";

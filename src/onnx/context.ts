@@ -30,8 +30,8 @@ export interface OpContext {
   mayBeInfinite(i: number): boolean;
 }
 
-/** Adds the nodes of one op and gives the name of its result. */
-export type Translate = (c: OpContext) => string;
+/** Adds the nodes of one op and gives the name of its result, or of each where there are several. */
+export type Translate = (c: OpContext) => string | readonly string[];
 
 export function contextOf(
   writer: OnnxWriter,

@@ -117,7 +117,8 @@ function translate(
   const table = Object.hasOwn(opTable, node.op.name) ? opTable[node.op.name] : undefined;
   try {
     if (table) {
-      names.set(node.results[0]!.id, table(contextOf(writer, node, names, types, infinite)));
+      const made = [table(contextOf(writer, node, names, types, infinite))].flat();
+      node.results.forEach((r, i) => names.set(r.id, made[i]!));
       return undefined;
     }
     if (node.op.lowering.kind === "decompose" && lookup) {

@@ -18,6 +18,7 @@ import {
   type Translate,
 } from "./context.ts";
 import { averagePool, convolution, maxPool } from "./op-window.ts";
+import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
 import { tensorProto } from "./writer.ts";
 
@@ -274,6 +275,11 @@ export const opTable: Readonly<Record<string, Translate>> = {
     };
     return narrow(c, c.writer.node("CumSum", [wide(c, 0), c.writer.integer(axis(c))], attributes));
   },
+
+  top_k: topK,
+  route,
+  grouped_linear: groupedLinear,
+  take_rows: takeRows,
 
   group_norm: groupNorm,
   layer_norm: layerNorm,

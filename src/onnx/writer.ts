@@ -69,16 +69,27 @@ export class OnnxWriter {
 
   /** Adds a node; its result has the node's name. */
   node(opType: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
+    return this.outputs(opType, inputs, 1, attributes)[0]!;
+  }
+
+  /** A node with several results, of which the first has its name. */
+  outputs(
+    opType: string,
+    inputs: readonly string[],
+    count: number,
+    attributes: OnnxAttributes = {},
+  ): readonly string[] {
     const name = this.unique(`${this.#scope}/${opType}`);
+    const output = Array.from({ length: count }, (_, i) => (i === 0 ? name : this.unique(`${name}.${i}`)));
     this.nodes.push({
       name,
       opType,
       input: [...inputs],
-      output: [name],
+      output,
       attribute: Object.entries(attributes).map(([key, value]) => attribute(key, value)),
       ...(this.#line !== "" && { docString: this.#line }),
     });
-    return name;
+    return output;
   }
 
   /** The same value under another name. */

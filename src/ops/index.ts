@@ -19,6 +19,8 @@ import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
 import { copy, group } from "./group.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
+import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
+import { route, topK } from "./route.ts";
 
 export const allOps: readonly OpDefinition[] = [
   constant,
@@ -91,6 +93,11 @@ export const allOps: readonly OpDefinition[] = [
   conv2d,
   avgPool2d,
   maxPool2d,
+  topK,
+  route,
+  groupedLinear,
+  expertPlan,
+  takeRows,
   group,
   copy,
 ];

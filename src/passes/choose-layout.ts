@@ -126,7 +126,7 @@ export function insideOrder(type: TensorType): readonly number[] | undefined {
   return [...type.shape.keys()].filter((a) => a !== channels).concat(channels);
 }
 
-/** Order of the right operand's axes: batch, reduction in loop order, then the result's columns. */
+/** Order of the right operand's axes: group, batch, reduction in loop order, then the result's columns. */
 function matrixOrder(n: Node, types: ReadonlyMap<ValueId, TensorType>): readonly number[] | undefined {
   if (n.op.lowering.kind !== "contraction") return undefined;
   const result = n.results[0]!.type;
@@ -138,7 +138,7 @@ function matrixOrder(n: Node, types: ReadonlyMap<ValueId, TensorType>): readonly
   if (!axisOf) return undefined;
   const outer = [...spec.batch, ...spec.right.filter((a) => a !== inner)].map((a) => axisOf.get(`o${a}`));
   const sums = spec.reduce.map((_, i) => axisOf.get(`k${i}`));
-  const order = [...outer, ...sums, axisOf.get(`o${inner}`)];
+  const order = [...(spec.group ? [axisOf.get("group")] : []), ...outer, ...sums, axisOf.get(`o${inner}`)];
   return order.every((a): a is number => a !== undefined) && order.length === operands[1]!.shape.length
     ? order
     : undefined;
@@ -164,7 +164,7 @@ function rightAxes(
   };
   const out = result.shape.map((_, i) => nameExpr(`o${i}`, U32));
   const k = spec.reduce.map((_, i) => nameExpr(`k${i}`, U32));
-  const { index } = spec.rightIndex(context, out, k);
+  const { index } = spec.rightIndex(context, out, k, nameExpr("group", U32));
   const found = new Map<string, number>();
   for (const [axis, e] of index.entries()) {
     if (e.kind !== "name") return undefined;

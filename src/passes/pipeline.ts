@@ -13,6 +13,7 @@ import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
+import { planExperts } from "./plan-experts.ts";
 import type { Pass } from "./pass.ts";
 import { poolMixer } from "./pool-mixer.ts";
 import { shareDuplicates } from "./share-duplicates.ts";
@@ -44,6 +45,7 @@ export const pipeline: readonly Pass[] = [
   again(foldConstants),
   again(shareDuplicates), // the means that a variance and its norm both take
   // 5. Launch fewer kernels.
+  planExperts,
   chooseLayout, // before groups: one group has one order
   formGroups,
 ];

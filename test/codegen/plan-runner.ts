@@ -6,7 +6,7 @@ import { packWeights, type Compiled, type Tensor } from "../../src/index.ts";
 import { evaluateDim, type DimEnv } from "../../src/ir/dim.ts";
 import { parseDim } from "../../src/ir/dim-parse.ts";
 import { decodeTensor, encodeTensor } from "../../src/ir/encode.ts";
-import type { PlanTensor } from "../../src/ir/plan.ts";
+import { extentsId, type PlanTensor } from "../../src/ir/plan.ts";
 import { elementCount } from "../../src/ir/tensor.ts";
 import type { DType } from "../../src/ir/types.ts";
 
@@ -46,8 +46,13 @@ export function runPlan(
   options: PlanRunOptions = {},
 ): PlanResults {
   const entry = compiled.plan.entries[0]!;
-  const size = (text: string): number => evaluateDim(parseDim(text)!, dims);
-  const memory = new Map<string, KernelBuffer>();
+  // Memory is laid out for bounds; what kernels have set is the size of what is read afterwards.
+  const env: Record<string, number> = { ...dims };
+  const size = (text: string): number => evaluateDim(parseDim(text)!, env);
+  const bounded = entry.symbols.filter((s) => s.kind === "bounded");
+  for (const s of bounded) env[s.name] = size(s.bound);
+  const extents = new Uint32Array(bounded.length);
+  const memory = new Map<string, KernelBuffer>([[extentsId, extents]]);
   const described = new Map<string, PlanTensor>();
   const put = (t: PlanTensor, buffer: KernelBuffer): void => {
     memory.set(t.id, buffer);
@@ -77,17 +82,19 @@ export function runPlan(
 
   for (const d of entry.dispatches) {
     const kernel = compiled.kernels[d.kernel]!;
-    const live = kernel.params.find((p) => p.live);
-    if (live) throw new Error(`${kernel.name} reads the live size ${live.name}, which this runner has not`);
+    const valueOf = (text: string, live: boolean): number =>
+      live ? extents[bounded.find((s) => s.name === text)!.slot]! : size(text);
     interpret(kernel, {
       workgroups: d.grid.map(size) as [number, number, number],
-      params: Object.fromEntries(kernel.params.map((p, i) => [p.name, size(d.params[i]!)])),
+      params: Object.fromEntries(kernel.params.map((p, i) => [p.name, valueOf(d.params[i]!, p.live)])),
       buffers: Object.fromEntries(kernel.buffers.map((b, i) => [b.name, memory.get(d.buffers[i]!)!])),
     });
     kernel.buffers.forEach((b, i) => {
-      if (b.access !== "read") options.observe?.(kernel.name, d.buffers[i]!, read(d.buffers[i]!));
+      if (b.access !== "read" && described.has(d.buffers[i]!))
+        options.observe?.(kernel.name, d.buffers[i]!, read(d.buffers[i]!));
     });
   }
+  for (const s of bounded) env[s.name] = extents[s.slot]!;
   return {
     outputs: Object.fromEntries(entry.outputs.map((o) => [o.name, read(o.value)])),
     states: Object.fromEntries(entry.states.map((s) => [s.name, read(s.next)])),

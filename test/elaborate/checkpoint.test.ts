@@ -167,3 +167,43 @@ describe("the authors' names of PoolFormer", () => {
     for (const w of wanted) expect(plan.sources.get(w.key)).toEqual({ kind: "copy", key: theirName(w.key) });
   });
 });
+
+describe("stacks", () => {
+  const wanted = [{ key: "experts.*.up.weight", shape: [2, 4, 3] }];
+  const part = (name: string, shape: readonly number[] = [4, 3]) => ({ key: name, dtype: "f32", shape });
+
+  it("are made of numbered tensors", () => {
+    const plan = planCheckpoint(
+      undefined,
+      [part("experts.1.up.weight"), part("experts.0.up.weight")],
+      wanted,
+    );
+    expect(plan.diagnostics).toEqual([]);
+    expect(plan.unused).toEqual([]);
+    expect(plan.sources.get("experts.*.up.weight")).toEqual({
+      kind: "stack",
+      axis: 0,
+      parts: [
+        { kind: "copy", key: "experts.0.up.weight" },
+        { kind: "copy", key: "experts.1.up.weight" },
+      ],
+    });
+  });
+
+  it("or one tensor already", () => {
+    const plan = planCheckpoint(undefined, [part("experts.up.weight", [2, 4, 3])], wanted);
+    expect(plan.diagnostics).toEqual([]);
+    expect(plan.sources.get("experts.*.up.weight")).toEqual({ kind: "copy", key: "experts.up.weight" });
+  });
+
+  it("with a part missing, or of another shape", () => {
+    const some = planCheckpoint(undefined, [part("experts.0.up.weight")], wanted);
+    expect(some.missing).toEqual(["experts.1.up.weight"]);
+    const odd = planCheckpoint(
+      undefined,
+      [part("experts.0.up.weight"), part("experts.1.up.weight", [4, 5])],
+      wanted,
+    );
+    expect(odd.diagnostics[0]!.code).toBe("weights-shape");
+  });
+});

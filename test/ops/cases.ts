@@ -296,6 +296,51 @@ const cases: Readonly<Record<string, Maker>> = {
     const { inputs, attrs } = oneAxis(r);
     return { inputs, attrs: { ...attrs, exclusive: r.int(0, 1) === 1, reverse: r.int(0, 1) === 1 } };
   },
+  top_k: (r) => {
+    const shape = r.shape(r.int(1, 3), 6);
+    return { inputs: { x: r.tensor(shape) }, attrs: { k: r.int(1, shape.at(-1)!) } };
+  },
+  route: (r) => {
+    const groups = r.int(1, 3);
+    const experts = groups * r.int(2, 4);
+    const keep = r.int(1, groups);
+    const bias = maybe(r, () => r.tensor([experts]));
+    const attrs = {
+      k: r.int(1, (keep * experts) / groups),
+      scores: r.pick(["softmax", "sigmoid", "logits"]),
+      weights: r.pick(["scores", "softmax", "sigmoid"]),
+      renorm: r.int(0, 1) === 1,
+      eps: 1e-3,
+      scale: 2.5,
+      groups,
+      keep_groups: keep,
+      group_score: r.pick(["max", "top2"]),
+      weightless: r.int(-1, experts),
+    };
+    return { inputs: present({ x: r.tensor([...r.shape(r.int(0, 2)), experts]), bias }), attrs };
+  },
+  grouped_linear: (r) => {
+    const [count, out, into, tiles] = r.shape(4, 5) as [number, number, number, number];
+    const tile = r.pick([1, 2, 4]);
+    return {
+      inputs: present({
+        x: r.tensor([tiles * tile, into]),
+        weight: r.tensor([count, out, into]),
+        bias: maybe(r, () => r.tensor([count, out])),
+        experts: r.tensor([tiles], "u32", 0, count),
+      }),
+      attrs: { tile },
+    };
+  },
+  expert_plan: (r) => {
+    const [count] = r.shape(1, 9) as [number];
+    return { inputs: { ids: r.tensor([count], "u32", 0, 3) }, attrs: { experts: 6, tile: 1, rows: count } };
+  },
+  take_rows: (r) => {
+    const shape = r.shape(r.int(1, 3));
+    const [count] = r.shape(1, 6) as [number];
+    return { inputs: { x: r.tensor(shape), index: r.tensor([count], "u32", 0, shape[0]!) } };
+  },
   copy: unary(-2, 2),
 };
 

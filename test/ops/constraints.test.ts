@@ -269,6 +269,41 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   },
   avg_pool2d: pooling,
   max_pool2d: pooling,
+  top_k: {
+    float: { inputs: { x: ["i32", [4]] }, attrs: { k: 1 } },
+    rank: { inputs: { x: [] }, attrs: { k: 1 } },
+    k: { inputs: { x: ["B", 4] }, attrs: { k: 5 }, detail: { input: "x", axis: 1, got: "k = 5" } },
+  },
+  route: {
+    float: { inputs: { x: ["i32", [4]] }, attrs: { k: 1 } },
+    rank: { inputs: { x: [] }, attrs: { k: 1 } },
+    experts: { inputs: { x: ["T", "E"] }, attrs: { k: 1 }, detail: { axis: 1, got: "E" } },
+    k: { inputs: { x: ["T", 4] }, attrs: { k: 5 }, detail: { expected: "1 to 4" } },
+    groups: { inputs: { x: ["T", 4] }, attrs: { k: 1, groups: 3 }, detail: { got: "3 groups of 4 experts" } },
+    keep: { inputs: { x: ["T", 8] }, attrs: { k: 3, groups: 4 }, detail: { got: "1 groups of 2 for k = 3" } },
+    bias: { inputs: { x: ["T", 4], bias: [3] }, attrs: { k: 1 } },
+  },
+  grouped_linear: {
+    float: { inputs: { x: ["i32", [6, 3]], weight: [2, 4, 3], experts: ["u32", [6]] } },
+    rank: { inputs: { x: [6, 3], weight: [4, 3], experts: ["u32", [6]] }, detail: { input: "weight" } },
+    channels: { inputs: { x: ["N", 3], weight: [2, 4, 5], experts: ["u32", ["N"]] }, detail: { axis: 1 } },
+    bias: { inputs: { x: [6, 3], weight: [2, 4, 3], bias: [4], experts: ["u32", [6]] } },
+    experts: {
+      inputs: { x: [6, 3], weight: [2, 4, 3], experts: ["u32", [6]] },
+      attrs: { tile: 2 },
+      detail: { input: "experts", expected: "u32[3]" },
+    },
+    dtype: { inputs: { x: [6, 3], weight: ["f16", [2, 4, 3]], experts: ["u32", [6]] } },
+  },
+  expert_plan: {
+    rank: { inputs: { ids: ["u32", [2, 3]] }, attrs: { experts: 2, rows: 4 } },
+    ids: { inputs: { ids: ["i32", [2]] }, attrs: { experts: 2, rows: 4 } },
+    counts: { inputs: { ids: ["u32", [2]] }, attrs: { experts: 0, rows: 4 } },
+  },
+  take_rows: {
+    rank: { inputs: { x: [], index: ["u32", [2]] } },
+    index: { inputs: { x: [2], index: ["i32", [2]] } },
+  },
 };
 
 describe.each(

@@ -4,7 +4,7 @@
 import { binary as binaryExpr, constant, kernelType } from "../../src/ir/expr.ts";
 import { constantOf, type Dim } from "../../src/ir/dim.ts";
 import type { Expr } from "../../src/ir/kernel.ts";
-import type { ElementContext } from "../../src/ir/op.ts";
+import type { ElementContext, RowGroups } from "../../src/ir/op.ts";
 import { elementCount, newData, stridesOfShape, type Tensor } from "../../src/ir/tensor.ts";
 import type { DType } from "../../src/ir/types.ts";
 import { attrsFor, inferCall, namesFor, typeOf, typesFor, type Call } from "./support.ts";
@@ -176,18 +176,29 @@ function elementOf(
   if (lowering.kind !== "contraction") return undefined;
   const types = typesFor(call);
   const spec = lowering.describe(types, c.attrs, c.result);
+  const group =
+    spec.group && Number(value(c.read(spec.group.input, [number(rowTile(spec.group, index))]), round));
+  if (spec.group && group! >= constantOf(spec.group.count)!) return constant(0);
+  const own = group === undefined ? [] : [number(group)];
   const parts = [...spec.batch, ...spec.left, ...spec.right].sort((a, b) => a - b);
   if (parts.join() !== shape.map((_, i) => i).join())
     throw new Error("axes of the result are not partitioned");
-  let sum = spec.biasAxis === undefined ? 0 : Number(value(c.read(2, [index[spec.biasAxis]!]), round));
+  let sum =
+    spec.biasAxis === undefined ? 0 : Number(value(c.read(2, [...own, index[spec.biasAxis]!]), round));
   for (const k of positions(spec.reduce.map((d) => constantOf(d)!))) {
     const at = k.map(number);
     const left = spec.leftIndex(c, index, at);
     if (left.inside && !value(left.inside, round)) continue;
     const x = Number(value(c.read(0, left.index), round));
-    sum = round(sum + x * Number(value(c.read(1, spec.rightIndex(c, index, at).index), round)));
+    sum = round(sum + x * Number(value(c.read(1, spec.rightIndex(c, index, at, own[0]).index), round)));
   }
   return constant(sum);
+}
+
+/** The tile of rows that an index of the result is in. */
+function rowTile({ axis, tile }: RowGroups, index: readonly Expr[]): number {
+  const row = index[axis]!;
+  return Math.floor((row.kind === "const" ? Number(row.value) : NaN) / tile);
 }
 
 function positions(sizes: readonly number[]): number[][] {

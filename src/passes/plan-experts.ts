@@ -1,0 +1,288 @@
+// How the rows of routed experts are laid out. As the model says it, every row reads the weights of its own expert: right for a few rows.
+// For many, rows are sorted by expert, so that each expert's weights are read once for a tile of rows; what stands between the products
+// is done on sorted rows too, and only what leaves is brought back in order. Which it is depends on the counts alone, and is on record.
+
+import { constantOf, sameDim, substituteDim, symbolsOf, dim, type Dim } from "../ir/dim.ts";
+import {
+  preparedValues,
+  typesOf,
+  withDefaults,
+  type Attrs,
+  type Graph,
+  type Node,
+  type SymbolDecl,
+  type ValueId,
+} from "../ir/graph.ts";
+import { inferTypes, type OpDefinition } from "../ir/op.ts";
+import { printNode } from "../ir/print.ts";
+import { removeDead } from "../ir/rewrite-helpers.ts";
+import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
+import type { Target } from "../ir/target.ts";
+import type { TensorType } from "../ir/types.ts";
+import { numberOf } from "../ops/define.ts";
+import { rowBound } from "../ops/experts.ts";
+import { Bug } from "../support/bug.ts";
+import type { Pass, PassContext, PassResult } from "./pass.ts";
+
+export const planExperts: Pass = {
+  name: "plan-experts",
+  doc: "Rows are sorted by their expert where there are enough of them, so that weights are read once for a tile of rows.",
+  level: 1,
+  numerics: "exact",
+  needs: ["primitive"],
+  gives: [],
+  run: (graph, c) => new Planner(graph, c).run(),
+};
+
+/** Up to so many rows, each reads its expert's weights by itself, whatever the number of experts. */
+const FEW_ROWS = 16;
+
+/** Why rows are not sorted; undefined where they are. */
+export function reasonToGather(rows: Dim, experts: number): string | undefined {
+  const known = constantOf(rows);
+  if (known === undefined) return undefined;
+  if (known <= FEW_ROWS) return `${known} rows are few: each reads the weights of its expert by itself`;
+  return known < 2 * experts
+    ? `${known} rows for ${experts} experts: most would have a tile to themselves, so each reads its weights by itself`
+    : undefined;
+}
+
+/** Rows of a tile: about half of what an expert gets, because half of its last tile is empty on average. */
+function tileFor(rows: Dim, experts: number, target: Target): number {
+  const most = target.measured.workgroupMemoryGain > 1 ? 64 : 32;
+  const known = constantOf(rows);
+  if (known === undefined) return Math.min(most, 16);
+  return Math.max(4, Math.min(most, 2 ** Math.floor(Math.log2(known / experts / 2))));
+}
+
+/** The rows of one routing, and what has been made of them. */
+interface Sorted {
+  readonly ids: ValueId;
+  readonly rows: Dim;
+  readonly experts: number;
+  readonly tile: number;
+  readonly first: Node;
+  plan?: { readonly slots: ValueId; readonly tiles: ValueId; readonly places: ValueId };
+  /** What a value of all rows is on sorted rows. */
+  readonly twins: Map<ValueId, ValueId>;
+  /** Values found not to come from these products. */
+  readonly foreign: Set<ValueId>;
+  readonly before: Node[];
+  readonly after: Node[];
+}
+
+class Planner {
+  readonly #graph: Graph;
+  readonly #lookup: PassContext["lookup"];
+  readonly #target: Target;
+  readonly #types: Map<ValueId, TensorType>;
+  readonly #producers = new Map<ValueId, Node>();
+  readonly #sorted = new Map<ValueId, Sorted>();
+  readonly #out: Node[] = [];
+  readonly #symbols: SymbolDecl[];
+  readonly #refusals: Refusal[] = [];
+  #nextId: number;
+
+  constructor(graph: Graph, c: PassContext) {
+    this.#graph = graph;
+    this.#lookup = c.lookup;
+    this.#target = c.target;
+    this.#types = new Map(typesOf(graph));
+    this.#symbols = [...graph.symbols];
+    this.#nextId = graph.nextId;
+    for (const n of graph.nodes) for (const r of n.results) this.#producers.set(r.id, n);
+  }
+
+  run(): PassResult {
+    const prepared = preparedValues(this.#graph);
+    for (const n of this.#graph.nodes)
+      if (
+        n.op.name === "grouped_linear" &&
+        numberOf(n.attrs, "tile") === 1 &&
+        !prepared.has(n.results[0]!.id)
+      )
+        this.#consider(n);
+    if (this.#sorted.size === 0) return { graph: this.#graph, events: [], refusals: this.#refusals };
+    for (const n of this.#graph.nodes) {
+      const sorted = this.#sortedOf(n);
+      if (sorted) this.#sortOne(n, sorted);
+      else this.#out.push(n);
+    }
+    const graph = removeDead({
+      ...this.#graph,
+      symbols: this.#symbols,
+      nodes: this.#out,
+      nextId: this.#nextId,
+    });
+    const left = new Set(graph.nodes);
+    const events = [...this.#sorted.values()].map((s) => eventOf(s, left));
+    return { graph, events, refusals: this.#refusals };
+  }
+
+  #sortedOf(n: Node): Sorted | undefined {
+    return n.op.name === "grouped_linear" && numberOf(n.attrs, "tile") === 1
+      ? this.#sorted.get(n.inputs[3]!)
+      : undefined;
+  }
+
+  #consider(n: Node): void {
+    const ids = n.inputs[3]!;
+    if (this.#sorted.has(ids)) return;
+    const rows = this.#types.get(ids)!.shape[0]!;
+    const experts = constantOf(this.#types.get(n.inputs[1]!)!.shape[0]!);
+    const reason =
+      experts === undefined
+        ? "the number of experts is not known while compiling"
+        : reasonToGather(rows, experts);
+    if (experts === undefined || reason !== undefined) {
+      this.#refusals.push({
+        rule: "sort-by-expert",
+        reason: reason!,
+        node: n.results[0]!.id,
+        spans: n.spans,
+      });
+      return;
+    }
+    const tile = tileFor(rows, experts, this.#target);
+    this.#sorted.set(ids, {
+      ids,
+      rows,
+      experts,
+      tile,
+      first: n,
+      twins: new Map(),
+      foreign: new Set(),
+      before: [],
+      after: [],
+    });
+  }
+
+  // ---- nodes ------------------------------------------------------------------------------------------------------
+
+  #add(
+    s: Sorted,
+    like: Node,
+    op: OpDefinition,
+    inputs: readonly ValueId[],
+    attrs: Attrs,
+    ids?: readonly ValueId[],
+  ): Node {
+    const full = withDefaults(op, attrs);
+    const inferred = inferTypes(
+      op,
+      inputs.map((x) => (x === "" ? undefined : this.#types.get(x))),
+      full,
+    );
+    if ("failure" in inferred) throw new Bug(`${op.name} on sorted rows: ${inferred.failure.label}`);
+    const results = inferred.types.map((type, i) => ({ id: ids?.[i] ?? `%${this.#nextId++}`, type }));
+    for (const r of results) this.#types.set(r.id, r.type);
+    const node: Node = { ...like, op, inputs, attrs: full, results, annotations: [] };
+    this.#out.push(node);
+    s.after.push(node);
+    return node;
+  }
+
+  #op(name: string): OpDefinition {
+    const op = this.#lookup(name);
+    if (!op) throw new Bug(`no op called ${name}`);
+    return op;
+  }
+
+  #planOf(s: Sorted): NonNullable<Sorted["plan"]> {
+    if (s.plan) return s.plan;
+    const name = freeName(this.#symbols);
+    const attrs = { experts: s.experts, tile: s.tile, rows: dim(name) };
+    this.#symbols.push({ kind: "bounded", name, bound: rowBound(atMost(s.rows, this.#symbols), attrs) });
+    const [slots, tiles, places] = this.#add(s, s.first, this.#op("expert_plan"), [s.ids], attrs).results;
+    return (s.plan = { slots: slots!.id, tiles: tiles!.id, places: places!.id });
+  }
+
+  #sortOne(n: Node, s: Sorted): void {
+    const { tiles, places } = this.#planOf(s);
+    const [x, weight, bias] = n.inputs as readonly [ValueId, ValueId, ValueId];
+    const inputs = [this.#twin(x, s), weight, bias, tiles];
+    const product = this.#add(s, n, n.op, inputs, { tile: s.tile });
+    s.twins.set(n.results[0]!.id, product.results[0]!.id);
+    s.before.push(n);
+    this.#add(s, n, this.#op("take_rows"), [product.results[0]!.id, places], {}, [n.results[0]!.id]);
+  }
+
+  /** The value on sorted rows: computed there where it comes from products of these experts, else its rows taken in that order. */
+  #twin(id: ValueId, s: Sorted): ValueId {
+    const known = s.twins.get(id);
+    if (known !== undefined) return known;
+    const producer = this.#producers.get(id);
+    const lifted = producer && this.#comesFrom(producer, s) ? this.#lift(producer, s) : undefined;
+    const made = lifted ?? this.#add(s, producer ?? s.first, this.#op("take_rows"), [id, s.plan!.slots], {});
+    s.twins.set(id, made.results[0]!.id);
+    return made.results[0]!.id;
+  }
+
+  #lift(n: Node, s: Sorted): Node {
+    s.before.push(n);
+    const types = n.inputs.map((x) => (x === "" ? undefined : this.#types.get(x)));
+    const relations = n.op.axes(types, n.attrs);
+    const inputs = n.inputs.map((x, i) =>
+      relations[i]?.[0]?.kind === "same" && isByRow(types[i], s.rows) ? this.#twin(x, s) : x,
+    );
+    return this.#add(s, n, n.op, inputs, n.attrs);
+  }
+
+  /** Is it made row by row of products of these experts? */
+  #comesFrom(n: Node, s: Sorted): boolean {
+    const id = n.results[0]!.id;
+    if (s.foreign.has(id)) return false;
+    if (this.#treatsRowsAlone(n, s.rows) && this.#readsProducts(n, s)) return true;
+    s.foreign.add(id);
+    return false;
+  }
+
+  #readsProducts(n: Node, s: Sorted): boolean {
+    return n.inputs.some((x) => {
+      if (s.twins.has(x)) return true;
+      const producer = this.#producers.get(x);
+      return producer !== undefined && isByRow(this.#types.get(x), s.rows) && this.#comesFrom(producer, s);
+    });
+  }
+
+  /** Does each row of the result depend on the same row of its inputs alone, and does no attribute say how many rows there are? */
+  #treatsRowsAlone(n: Node, rows: Dim): boolean {
+    if (n.results.length !== 1 || !isByRow(n.results[0]!.type, rows) || n.op.traits.includes("movement"))
+      return false;
+    if (n.op.traits.includes("contraction")) return false;
+    const types = n.inputs.map((x) => (x === "" ? undefined : this.#types.get(x)));
+    return n.op.axes(types, n.attrs).every((relations, i) =>
+      relations.every((r, axis) => {
+        if (axis === 0 && isByRow(types[i], rows)) return r.kind === "same" && r.axis === 0;
+        return r.kind === "reduced" || ("axis" in r && r.axis !== 0);
+      }),
+    );
+  }
+}
+
+function isByRow(type: TensorType | undefined, rows: Dim): boolean {
+  return type !== undefined && type.shape.length > 0 && sameDim(type.shape[0]!, rows);
+}
+
+function freeName(symbols: readonly SymbolDecl[]): string {
+  for (let i = 0; ; i++) if (!symbols.some((s) => s.name === `rows${i}`)) return `rows${i}`;
+}
+
+/** Bounded symbols at their bounds. */
+function atMost(d: Dim, symbols: readonly SymbolDecl[]): Dim {
+  const bounds: Record<string, Dim> = {};
+  for (const s of symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
+  return [...symbolsOf(d)].some((name) => bounds[name]) ? substituteDim(d, bounds) : d;
+}
+
+function eventOf(s: Sorted, left: ReadonlySet<Node>): RewriteEvent {
+  const after = s.after.filter((n) => left.has(n));
+  return {
+    rule: "sort-by-expert",
+    before: s.before.map(printNode),
+    after: after.map(printNode),
+    removed: s.before.flatMap((n) => n.results.map((r) => r.id)),
+    added: after.flatMap((n) => n.results.map((r) => r.id)),
+    spans: s.first.spans,
+  };
+}
