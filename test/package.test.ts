@@ -68,6 +68,8 @@ describe("the package", () => {
       "dist/index.d.ts",
       "dist/runtime/index.js",
       "dist/cli.js",
+      "dist/explain/page.html",
+      "dist/explain/code.json",
       "std/metaformer.model",
       "examples/digits_poolformer.model",
       "LICENSE",

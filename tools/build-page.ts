@@ -4,6 +4,9 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { build, transform } from "esbuild";
 
+/** The licence of what is bundled asks to go where the code goes: into every page. */
+const licence = readFileSync("node_modules/@dagrejs/dagre/dist/dagre.esm.js.LEGAL.txt", "utf8");
+
 async function bundle(entry: string, define: Readonly<Record<string, string>> = {}): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [entry],
@@ -13,7 +16,6 @@ async function bundle(entry: string, define: Readonly<Record<string, string>> = 
     format: "iife",
     target: "es2022",
     define,
-    // Licences of what is bundled are in THIRD-PARTY-NOTICES.md.
     legalComments: "none",
   });
   // A script element ends at the first of these, wherever it stands.
@@ -27,7 +29,7 @@ export async function pageTemplate(): Promise<string> {
   const style = await transform(css, { loader: "css", minify: true });
   return readFileSync("src/page/index.html", "utf8")
     .replace("%TOKENLOOM_STYLE%", () => style.code)
-    .replace("%TOKENLOOM_SCRIPT%", () => script);
+    .replace("%TOKENLOOM_SCRIPT%", () => licence + script);
 }
 
 /** `src/passes/pool-mixer.ts:12` by the name of each pass and rule: their records say their names. */

@@ -181,7 +181,7 @@ function sourceText(name: string): string | undefined {
   }
 }
 
-/** What `npm run build` makes of src/explain/page and src/passes. */
+/** What `npm run build` makes of src/page and src/passes. */
 function builtFile<T>(name: string, read: (text: string) => T): T | undefined {
   const path = join(packageRoot, "dist", "explain", name);
   return existsSync(path) ? read(readFileSync(path, "utf8")) : undefined;

@@ -1,11 +1,28 @@
 // What became of a node, and where it came from: values keep their ids through rewrites, and where one leaves, the rule that took it
 // away says what it left instead. Reads the document alone.
 
-import type { EntryDoc, ExplainDocument, FiredDoc, NodeDoc, RuleDoc } from "./document.ts";
+import type { EntryDoc, ExplainDocument, FiredDoc, NodeDoc, RuleDoc, StepDoc } from "./document.ts";
 
 /** Ids of nodes that stand in IR text on the left of `=`. */
 export function idsOfText(lines: readonly string[]): readonly string[] {
   return lines.flatMap((l) => /^(%[^\s,=]+)/.exec(l)?.[1] ?? []);
+}
+
+/**
+ * The id of a node of a firing's text. A node that took over another's id after the log was written is found by the rest of its text;
+ * values that the step did not touch are themselves.
+ */
+function standing(step: StepDoc): (text: string) => readonly string[] {
+  const known = new Set([...step.removed, ...step.set.map((x) => x.node.id)]);
+  const byRest = new Map(step.set.map((x) => [rest(x.node.text), x.node.id]));
+  return (text) => {
+    const ids = idsOfText([text]);
+    return ids.map((id) => (known.has(id) ? id : (byRest.get(rest(text)) ?? id)));
+  };
+}
+
+function rest(text: string): string {
+  return text.slice(text.indexOf(" = "));
 }
 
 /** What became of the nodes that passes removed. Nothing, where they were dead. */
@@ -16,10 +33,11 @@ export class Lineage {
 
   constructor(entry: EntryDoc) {
     this.#after = entry.steps.map((s, step) => {
-      const after = new Map<string, readonly string[]>(s.removed.map((id) => [id, []]));
+      const after = new Map<string, string[]>(s.removed.map((id) => [id, []]));
+      const there = standing(s);
       for (const f of s.fired) {
-        const made = idsOfText(f.after);
-        for (const id of f.removed) if (after.has(id)) after.set(id, made.filter((x) => x !== id)); // prettier-ignore
+        const made = f.after.flatMap(there);
+        for (const id of f.removed) after.get(id)?.push(...made.filter((x) => x !== id));
       }
       // Grouping copies nodes: what was one of them is the group now.
       for (const { node } of s.set)

@@ -28,7 +28,7 @@ export class ChangesView {
   #draw(): void {
     const { model, view, doc } = this.#app;
     const step = model.pass(view.step);
-    this.#place.scrollTop = 0;
+    this.#place.parentElement!.scrollTop = 0;
     if (!step) return this.#start();
     const pass = doc.passes[step.pass]!;
     const diff = h("div", { class: "diffs" });

@@ -214,7 +214,8 @@ function paintWords(
   const label = (closed ? "▸ " : "") + item.label;
   const pill = item.kind === "input" || item.kind === "output" || item.kind === "weight";
   c.font = pill ? SMALL : BOLD;
-  c.fillText(fit(c, label, w - 14 - room, c.font), x + (pill ? 11 : 8), middle);
+  const text = fit(c, label, w - 14 - room, c.font);
+  c.fillText(text, pill ? x + (w - c.measureText(text).width) / 2 : x + 8, middle);
   if (right !== "") {
     c.font = MONO;
     c.textAlign = "right";

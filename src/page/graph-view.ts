@@ -310,8 +310,11 @@ export class GraphView {
     }
     c.strokeStyle = this.#palette["accent"]!;
     c.lineWidth = 1.5;
-    const [w, h] = [(this.#width / scale) * kx, (this.#height / scale) * ky];
-    c.strokeRect(left - (x / scale) * kx, (-y / scale) * ky, w, Math.max(3, h));
+    const [x0, x1] = [left - (x / scale) * kx, left + ((this.#width - x) / scale) * kx];
+    const [y0, y1] = [(-y / scale) * ky, ((this.#height - y) / scale) * ky];
+    const [l, t] = [Math.max(1, x0), Math.max(1, y0)];
+    const [r, b] = [Math.min(this.#map.clientWidth - 1, x1), Math.min(this.#map.clientHeight - 1, y1)];
+    c.strokeRect(l, t, Math.max(3, r - l), Math.max(3, b - t));
   }
 
   // ---- moving ----
