@@ -48,6 +48,8 @@ export { baseline, builtinTargets, lavapipe, swiftshader } from "./ir/target.ts"
 export { parseFile as parse };
 export type { Diagnostic, Graph, Kernel, Module, Plan, Session, SourceText, Resolve, Step, Target, Tensor };
 export { format } from "./parser/format.ts";
+export { toDot } from "./viewers/dot.ts";
+export { toModelExplorer } from "./viewers/model-explorer.ts";
 
 /** Version of this compiler; the plan carries it. */
 export const version = "0.1.0";

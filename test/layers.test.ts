@@ -18,11 +18,24 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   codegen: ["ir", "support"],
   runtime: ["ir", "support"],
   onnx: ["ir", "support"],
+  viewers: ["ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
   // Runs in a browser, from one file: what of the compiler it can read, it reads from the document.
   page: ["explain", "ir/dim"],
   // The public interface sees everything but the command line.
-  index: ["support", "ir", "ops", "parser", "elaborate", "passes", "codegen", "runtime", "onnx", "explain"],
+  index: [
+    "support",
+    "ir",
+    "ops",
+    "parser",
+    "elaborate",
+    "passes",
+    "codegen",
+    "runtime",
+    "onnx",
+    "viewers",
+    "explain",
+  ],
   cli: [
     "index",
     "support",
@@ -34,6 +47,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "codegen",
     "runtime",
     "onnx",
+    "viewers",
     "explain",
   ],
 };

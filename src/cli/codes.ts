@@ -5,6 +5,9 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
+  "export-flag": "A flag of `export` means nothing for the format that is written. Leave it out.",
+  "export-format":
+    "The ending of the file says what `export` writes: `.onnx`, `.dot` for Graphviz, `.json` for Model Explorer.",
   "extract-stage": "`ir --extract` takes a kernel out of a plan, so it goes with `--stage kernel`.",
   "folder-flag":
     "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",

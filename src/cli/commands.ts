@@ -3,8 +3,9 @@
 import type { Command } from "commander";
 import { benchCommand } from "./bench.ts";
 import { checkCommands } from "./check.ts";
-import { writeCommands } from "./compile.ts";
+import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
+import { exportCommand } from "./export.ts";
 import { irCommands } from "./ir.ts";
 import { machineCommands } from "./machine.ts";
 import { runCommand } from "./run.ts";
@@ -14,7 +15,8 @@ export function addCommands(program: Command): void {
   for (const add of [
     checkCommands,
     irCommands,
-    writeCommands,
+    compileCommand,
+    exportCommand,
     runCommand,
     verifyCommand,
     benchCommand,

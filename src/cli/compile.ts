@@ -1,23 +1,13 @@
-// `compile` and `export`: a model and its weights to a folder that runs without the compiler, or to an ONNX file.
+// `compile`: a model and its weights to a folder that runs without the compiler, or to graph text that is gone on from.
 
 import { existsSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { packWeights, printStopped, settleGuards, toOnnx, type Target } from "../index.ts";
-import type { Graph } from "../ir/graph.ts";
+import { packWeights, printStopped, settleGuards, type Target } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import {
-  compileFile,
-  frontOf,
-  optimizeFile,
-  mebibytes,
-  print,
-  targetNamed,
-  type ModelFlags,
-} from "./common.ts";
+import { compileFile, optimizeFile, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
 import { writeFolder } from "./folder.ts";
 import { modelOptions } from "./options.ts";
-import { dimsOf } from "./run.ts";
 import { weightsFor } from "./weights.ts";
 
 interface CompileFlags extends ModelFlags {
@@ -30,8 +20,7 @@ interface CompileFlags extends ModelFlags {
   readonly force?: boolean;
 }
 
-export function writeCommands(program: Command): void {
-  exportCommand(program);
+export function compileCommand(program: Command): void {
   modelOptions(
     program
       .command("compile [file]")
@@ -53,41 +42,6 @@ export function writeCommands(program: Command): void {
     .option("--device <name>", "the adapter to compile for")
     .option("--force", "write over what exists")
     .action(compileTo);
-}
-
-interface ExportFlags extends ModelFlags {
-  readonly weights?: readonly string[];
-  readonly output?: string;
-  readonly dim?: readonly string[];
-}
-
-function exportCommand(program: Command): void {
-  modelOptions(
-    program
-      .command("export <file>")
-      .description("write an ONNX file: for other viewers, and to compare with other runtimes"),
-  )
-    .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
-    .option("--dim <name=value...>", "sizes to fix; others stay open")
-    .option("-o, --output <file>", "where to (default: the model's name with .onnx)")
-    .action(exportTo);
-}
-
-async function exportTo(file: string, flags: ExportFlags): Promise<void> {
-  const front = frontOf(file, flags);
-  if (!front.module) throw new InputError(front.diagnostics);
-  const [graph, ...others] = front.module.graphs as readonly [Graph, ...Graph[]];
-  if (others.length > 0)
-    throw new InputError([
-      error("which-entry", "an ONNX file holds one model, and several are asked for", {
-        help: "export them one by one: --model NAME",
-      }),
-    ]);
-  const weights = await weightsFor(front.module, front.checkpoints, flags.weights ?? ["seed:0"]);
-  const bytes = toOnnx(graph, weights, { dims: dimsOf(flags) });
-  const output = flags.output ?? `${graph.name}.onnx`;
-  writeFileSync(output, bytes);
-  print(`${output}: ${graph.nodes.length} nodes, ${mebibytes(bytes.byteLength)}`);
 }
 
 async function compileTo(named: string | undefined, flags: CompileFlags): Promise<void> {
