@@ -19,6 +19,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   runtime: ["ir", "support"],
   onnx: ["ir", "support"],
   viewers: ["ir", "support"],
+  tune: ["ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
   // Runs in a browser, from one file: what of the compiler it can read, it reads from the document.
   page: ["explain", "ir/dim"],
@@ -49,6 +50,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "onnx",
     "viewers",
     "explain",
+    "tune",
   ],
 };
 

@@ -34,6 +34,15 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "set-spec":
     "`--set` takes a parameter of the model and its value: `--set classes=10`; `--schedule` a kernel and its schedule.",
   "tolerance-spec": "`--tolerance` takes a positive number, the largest difference that counts as equal.",
+  "tune-data":
+    "Tuning needs rows of input and the right class of each: as many labels as rows, and some rows that are not held out.",
+  "tune-log":
+    "A tuning log does not fit: it is none, was cut off, is of other weights or settings, or two logs disagree on a direction. The message says which.",
+  "tune-number": "A number of `tune` is out of its range. The message has the flag and the range.",
+  "tune-only":
+    "`--only` takes patterns of weight keys, such as `head.*`, and each must fit at least one float weight.",
+  "tune-output":
+    "Tuning makes the cross-entropy of one output of one model small: an f32 output of shape [rows, classes].",
   "unknown-kernel":
     "The plan has no kernel of this number or name. Numbers begin at 0; `ir --stage kernel` prints all.",
   "unknown-rule": "No pass and no rule has this name. docs/passes.md lists both.",

@@ -9,6 +9,7 @@ import { exportCommand } from "./export.ts";
 import { irCommands } from "./ir.ts";
 import { machineCommands } from "./machine.ts";
 import { runCommand } from "./run.ts";
+import { tuneCommands } from "./tune.ts";
 import { verifyCommand } from "./verify.ts";
 
 export function addCommands(program: Command): void {
@@ -21,6 +22,7 @@ export function addCommands(program: Command): void {
     verifyCommand,
     benchCommand,
     explainCommands,
+    tuneCommands,
     machineCommands,
   ])
     add(program);

@@ -132,7 +132,7 @@ export function optimizeFile(
   return optimizeModule(module, front.options, front, names);
 }
 
-function sound(
+export function sound(
   path: string,
   flags: ModelFlags,
   target?: Target,

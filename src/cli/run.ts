@@ -27,6 +27,7 @@ import { showDigits } from "./digits.ts";
 import { inputSpecs, isFolder, readFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
 import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
+import { takeRows } from "./rows.ts";
 import { weightsFor } from "./weights.ts";
 
 export interface RunFlags extends ModelFlags {
@@ -238,27 +239,9 @@ async function inBatches(
   const parts: Readonly<Record<string, Tensor>>[] = [];
   for (let at = 0; at < rows; at += most)
     parts.push(
-      await session.run(slice(inputs, at, Math.min(rows, at + most), rows), { dims, entry: flags.entry }),
+      await session.run(takeRows(inputs, at, Math.min(most, rows - at), rows), { dims, entry: flags.entry }),
     );
   return Object.fromEntries(Object.keys(parts[0]!).map((name) => [name, joined(parts.map((p) => p[name]!))]));
-}
-
-function slice(
-  inputs: Readonly<Record<string, Tensor>>,
-  from: number,
-  to: number,
-  rows: number,
-): Record<string, Tensor> {
-  return Object.fromEntries(
-    Object.entries(inputs).map(([name, t]) => {
-      if (t.shape[0] !== rows) return [name, t];
-      const row = t.data.length / rows;
-      return [
-        name,
-        { dtype: t.dtype, shape: [to - from, ...t.shape.slice(1)], data: t.data.slice(from * row, to * row) },
-      ];
-    }),
-  );
 }
 
 function joined(parts: readonly Tensor[]): Tensor {

@@ -6,6 +6,7 @@ import * as elementwise from "./elementwise.ts";
 import * as gather from "./gather.ts";
 import * as logic from "./logic.ts";
 import * as norm from "./norm.ts";
+import { randomBits } from "./random.ts";
 import * as reduce from "./reduce.ts";
 import { cumsum } from "./scan.ts";
 import * as shape from "./shape.ts";
@@ -26,6 +27,7 @@ export const allOps: readonly OpDefinition[] = [
   constant,
   iota,
   size,
+  randomBits,
   elementwise.add,
   elementwise.sub,
   elementwise.mul,

@@ -341,6 +341,10 @@ const cases: Readonly<Record<string, Maker>> = {
     const [count] = r.shape(1, 6) as [number];
     return { inputs: { x: r.tensor(shape), index: r.tensor([count], "u32", 0, shape[0]!) } };
   },
+  random_bits: (r) => ({
+    inputs: { key: r.tensor([2], "u32", 0, 4294967295) },
+    attrs: { dims: r.shape(r.int(0, 3)), stream: r.int(0, 9), generator: r.pick(["pcg", "philox"]) },
+  }),
   copy: unary(-2, 2),
 };
 

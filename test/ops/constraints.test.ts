@@ -213,6 +213,10 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     },
     dtype: { inputs: { x: image, running_mean: [3], running_var: ["f16", [3]] } },
   },
+  random_bits: {
+    key: { inputs: { key: ["i32", [2]] }, attrs: { dims: [2] }, detail: { input: "key", got: "i32[2]" } },
+    stream: { inputs: { key: ["u32", [2]] }, attrs: { dims: [2], stream: -1 } },
+  },
   softmax: oneAxis,
   cumsum: { ...numericUnary, axis: oneAxis["axis"]! },
   log_softmax: oneAxis,

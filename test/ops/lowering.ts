@@ -95,6 +95,12 @@ function binaryValue(
       return Boolean(a) && Boolean(b);
     case "or":
       return Boolean(a) || Boolean(b);
+    case "bit_and":
+      return store(x & y);
+    case "bit_xor":
+      return store(x ^ y);
+    case "shift_right":
+      return store(x >>> y);
     default:
       throw new Error(`no binary ${op}`);
   }
