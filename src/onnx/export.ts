@@ -10,7 +10,7 @@ import type { OpLookup } from "../ir/op.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { bytesOf, type TensorType } from "../ir/types.ts";
 import { contextOf, NoOperator } from "./context.ts";
-import { finiteResults, infiniteResults, opTable } from "./op-table.ts";
+import { finiteResults, infiniteResults, opTable, withoutOperator } from "./op-table.ts";
 import {
   elementType,
   encodeModel,
@@ -124,7 +124,8 @@ function translate(
     if (node.op.lowering.kind === "decompose" && lookup) {
       return expand(writer, node, node.op.lowering.decompose, names, types, lookup);
     }
-    throw new NoOperator("ONNX has no operator for it");
+    const why = Object.hasOwn(withoutOperator, node.op.name) ? `: ${withoutOperator[node.op.name]}` : "";
+    throw new NoOperator(`ONNX has no operator for it${why}`);
   } catch (e) {
     if (e instanceof NoOperator) {
       const [symbol] = e.open ? symbolsOf(e.open) : [];

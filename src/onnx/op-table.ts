@@ -296,6 +296,11 @@ export const opTable: Readonly<Record<string, Translate>> = {
   max_pool2d: maxPool,
 };
 
+/** Ops that ONNX cannot say, and why; the export names them and their line. */
+export const withoutOperator: Readonly<Record<string, string>> = {
+  random_bits: "exclusive or on integers came with opset 18",
+};
+
 /** Ops whose results are taken for finite: an infinity that goes into one is a mistake of the model, not a mask. */
 export const finiteResults: ReadonlySet<string> = new Set([
   ...["linear", "matmul", "conv2d", "group_norm", "layer_norm", "rms_norm", "batch_norm", "l2_normalize"],

@@ -9,7 +9,7 @@ import type { Graph } from "../../src/ir/graph.ts";
 import type { OpDefinition } from "../../src/ir/op.ts";
 import { constantOf } from "../../src/ir/dim.ts";
 import { exportOnnx, type OnnxOptions } from "../../src/onnx/export.ts";
-import { opTable } from "../../src/onnx/op-table.ts";
+import { opTable, withoutOperator } from "../../src/onnx/op-table.ts";
 import { decodeModel, type ModelProto, type TensorProto } from "../../src/onnx/proto.ts";
 import { callable, randomCall } from "../ops/cases.ts";
 import { callGraph, Random } from "../ops/support.ts";
@@ -105,11 +105,28 @@ describe("ops", () => {
   const written = callable.filter((op) => op.inLanguage !== false || op.name === "copy");
 
   it("are all in the table, or written with others", () => {
-    for (const op of written)
-      expect(Object.hasOwn(opTable, op.name) || op.lowering.kind === "decompose", op.name).toBe(true);
+    for (const op of written) {
+      const known = Object.hasOwn(opTable, op.name) || op.lowering.kind === "decompose";
+      expect(known, op.name).toBe(!Object.hasOwn(withoutOperator, op.name));
+    }
   });
 
-  for (const op of written)
+  for (const [name, why] of Object.entries(withoutOperator))
+    it(`${name} is refused, and it says why`, () => {
+      const graph = callGraph(randomCall(name, new Random(1)));
+      let thrown: unknown;
+      try {
+        exported(graph);
+      } catch (e) {
+        thrown = e;
+      }
+      expect(thrown).toBeInstanceOf(InputError);
+      const [problem] = (thrown as InputError).diagnostics;
+      expect(problem!.code).toBe("onnx.operator");
+      expect(problem!.message).toContain(why);
+    });
+
+  for (const op of written.filter((o) => !Object.hasOwn(withoutOperator, o.name)))
     it(op.name, () => {
       for (let seed = 0; seed < 5; seed++) {
         const proto = exported(callGraph(randomCall(op.name, new Random(seed))), { lookup: lookupOp });
