@@ -110,6 +110,10 @@ class Shrinker {
     return made;
   }
 
+  #isWhole(id: ValueId): boolean {
+    return this.#made.get(id)?.some((m) => isWhole(m.box)) === true;
+  }
+
   #wholeOf(id: ValueId): Box {
     return wholeBox(this.#types.get(id)!.shape.length);
   }
@@ -122,6 +126,7 @@ class Shrinker {
     const [result] = node.results as readonly [Value];
     const ties = tiesOf(node, this.#types);
     const whole = isWhole(box);
+    if (whole && node.inputs.every((x) => x === "" || this.#isWhole(x))) return this.#copy(node);
     if (isAssembled(node, ties, box)) {
       const id = this.#assemble(node, ties, box);
       this.#remember(result.id, { box, id });
@@ -131,7 +136,7 @@ class Shrinker {
     const needs = node.inputs.map((x, i) => {
       if (x === "") return undefined;
       // A layer with a stride skips positions by itself where they are all there.
-      if (whole && this.#made.get(x)?.some((m) => isWhole(m.box))) return this.#wholeOf(x);
+      if (whole && this.#isWhole(x)) return this.#wholeOf(x);
       return neededOf(ties, i, box, result.type.shape)!;
     });
     const inputs = node.inputs.map((x, i) => (x === "" ? x : this.#read(x, needs[i]!, node)));
