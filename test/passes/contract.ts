@@ -26,9 +26,13 @@ function filled(name: string, type: TensorType, dims: Readonly<Record<string, nu
     name,
     shape.reduce((a, b) => a * b, 1),
   );
-  // A variance is positive; a weight called zero is what a guard asks for.
-  const given = name.endsWith("var") ? values.map(Math.abs) : name === "zero" ? values.fill(0) : values;
-  return tensor(type.dtype, shape, given, "f64");
+  return tensor(type.dtype, shape, meant(name, values), "f64");
+}
+
+/** A variance is positive, a mask 0 or 1, and a weight called zero is what a guard asks for. */
+function meant(name: string, values: Float64Array): Float64Array {
+  if (name === "mask") return values.map((x) => Number(x > -0.5));
+  return name.endsWith("var") ? values.map(Math.abs) : name === "zero" ? values.fill(0) : values;
 }
 
 export interface Numbers {
