@@ -15,10 +15,12 @@ export type OpLookup = (name: string) => OpDefinition | undefined;
  * linear: f(a x + b y) = a f(x) + b f(y) in its first input
  * commutative: the first two inputs may be swapped
  * movement: only moves or repeats values (or puts zeros where there are none), computes nothing
+ * view: each result is one element of the input or a given number, so it may be computed wherever it is read
  * reduction: removes axes by an associative operation
  * contraction: a sum of products over shared axes
  */
-export type Trait = "elementwise" | "linear" | "commutative" | "movement" | "reduction" | "contraction";
+export type Trait =
+  "elementwise" | "linear" | "commutative" | "movement" | "view" | "reduction" | "contraction";
 
 export interface InputSpec {
   readonly name: string;

@@ -58,6 +58,6 @@ export function flopsOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): Di
   const inputs = node.inputs.map((x) => (x === "" ? undefined : types.get(x)));
   const macs = node.op.macs?.(inputs, node.attrs, result);
   if (macs) return mulDim(macs, dim(2));
-  if (node.op.traits.includes("movement")) return dim(0);
+  if (node.op.traits.includes("movement") || node.op.traits.includes("view")) return dim(0);
   return elementsOf(node.op.lowering.kind === "reduce" ? inputs[0]! : result);
 }

@@ -19,6 +19,7 @@ import {
 } from "./context.ts";
 import { averagePool, convolution, maxPool } from "./op-window.ts";
 import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
+import { adaptiveLengths, adaptiveUnfold, resize, unfold } from "./op-unfold.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
 import { tensorProto } from "./writer.ts";
 
@@ -294,6 +295,10 @@ export const opTable: Readonly<Record<string, Translate>> = {
   conv2d: convolution,
   avg_pool2d: averagePool,
   max_pool2d: maxPool,
+  unfold,
+  adaptive_unfold: adaptiveUnfold,
+  adaptive_lengths: adaptiveLengths,
+  resize,
 };
 
 /** Ops that ONNX cannot say, and why; the export names them and their line. */

@@ -17,6 +17,7 @@ export type OnnxAttribute =
   | { readonly float: number }
   | { readonly int: number }
   | { readonly ints: readonly number[] }
+  | { readonly string: string }
   | { readonly tensor: TensorProto };
 export type OnnxAttributes = Readonly<Record<string, OnnxAttribute>>;
 
@@ -222,6 +223,8 @@ export class OnnxWriter {
 function attribute(name: string, value: OnnxAttribute): AttributeProto {
   if ("float" in value) return { name, type: attributeType.float, f: value.float };
   if ("int" in value) return { name, type: attributeType.int, i: value.int };
+  if ("string" in value)
+    return { name, type: attributeType.string, s: new TextEncoder().encode(value.string) };
   if ("ints" in value) return { name, type: attributeType.ints, ints: value.ints };
   return { name, type: attributeType.tensor, t: value.tensor };
 }

@@ -19,9 +19,12 @@ import { constant, iota, size } from "./constant.ts";
 import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
 import { copy, group } from "./group.ts";
+import { adaptiveAvgPool, adaptiveMaxPool } from "./adaptive.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
 import { route, topK } from "./route.ts";
+import { resize } from "./resize.ts";
+import { adaptiveLengths, adaptiveUnfold, unfold } from "./unfold.ts";
 
 export const allOps: readonly OpDefinition[] = [
   constant,
@@ -100,6 +103,12 @@ export const allOps: readonly OpDefinition[] = [
   groupedLinear,
   expertPlan,
   takeRows,
+  adaptiveAvgPool,
+  adaptiveMaxPool,
+  unfold,
+  resize,
+  adaptiveUnfold,
+  adaptiveLengths,
   group,
   copy,
 ];

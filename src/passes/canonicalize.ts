@@ -6,6 +6,7 @@ import type { Attrs, ValueId } from "../ir/graph.ts";
 import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
 import { axesOf, axisOf, dimOf, isOne, numberOf, numbersOf } from "../ops/define.ts";
 import { allOps } from "../ops/index.ts";
+import { adaptiveRules } from "./canonicalize-pool.ts";
 import { operandWhere, reshapeTo, sameKind } from "./match.ts";
 import type { Pass } from "./pass.ts";
 
@@ -233,5 +234,6 @@ export const canonicalize: Pass = {
     ...transposeRules,
     ...sliceRules,
     extremeOfOne,
+    ...adaptiveRules,
   ],
 };

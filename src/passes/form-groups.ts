@@ -328,7 +328,7 @@ class Grouper {
 
   /** Why a node is not computed in place inside the group that reads it; undefined where it is. */
   #obstacle(n: Node, group: Group): string | undefined {
-    const movement = n.op.traits.includes("movement");
+    const movement = moves(n);
     for (const r of this.#readers.get(n.results[0]!.id) ?? []) {
       const reader = this.#nodes[r]!;
       const kind = reader.op.lowering.kind;
@@ -473,6 +473,11 @@ class Grouper {
   }
 }
 
+/** Computes nothing: reading its result is reading its input elsewhere. */
+function moves({ op }: Node): boolean {
+  return op.traits.includes("movement") || op.traits.includes("view");
+}
+
 function reducedAxes(n: Node, type: TensorType): readonly number[] {
   return n.op.lowering.kind === "reduce" ? n.op.lowering.axes(type, n.attrs) : [];
 }
@@ -494,9 +499,7 @@ const plain: ReadonlySet<string> = new Set(["constant", "add", "sub", "mul", "di
 function groupName(members: readonly Node[], kind: Kind): string {
   const main = members.find(({ op }) => op.lowering.kind === "contraction" || op.lowering.kind === "program")
     ?.op.name;
-  const rest = members
-    .filter((n) => !n.op.traits.includes("movement") && n.op.name !== main)
-    .map((n) => n.op.name);
+  const rest = members.filter((n) => !moves(n) && n.op.name !== main).map((n) => n.op.name);
   const telling = rest.filter((name) => !plain.has(name));
   const chosen = [...new Set([...(main ? [main] : []), ...(telling.length > 0 ? telling : rest)])];
   if (chosen.length === 0) return members[0]?.op.name ?? kind;

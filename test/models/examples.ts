@@ -22,6 +22,7 @@ const variants: Readonly<Record<string, readonly Variant[]>> = {
     { set: { head: "timm", taps: "true" }, sizes: [{ B: 2, H: 32, W: 64 }] },
     { set: { head: "original" }, sizes: [{ B: 1, H: 64, W: 50 }] },
   ],
+  spp_net: [{ sizes: [{ B: 2, H: 45, W: 60 }] }],
 };
 
 export interface ExampleCase {

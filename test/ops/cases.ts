@@ -67,6 +67,13 @@ function window(r: Random) {
   return { size, pad, stride, dilation, image };
 }
 
+/** A few windows along some axes. */
+const adaptive: Maker = (r) => {
+  const shape = r.shape(r.int(1, 4), 7);
+  const axes = shape.map((_, i) => i).filter(() => r.int(0, 1) === 1);
+  return { inputs: { x: r.tensor(shape) }, attrs: { axes, size: axes.map(() => r.int(1, 8)) } };
+};
+
 const cases: Readonly<Record<string, Maker>> = {
   constant: (r) => ({
     inputs: {},
@@ -345,6 +352,50 @@ const cases: Readonly<Record<string, Maker>> = {
     inputs: { key: r.tensor([2], "u32", 0, 4294967295) },
     attrs: { dims: r.shape(r.int(0, 3)), stream: r.int(0, 9), generator: r.pick(["pcg", "philox"]) },
   }),
+  adaptive_avg_pool: adaptive,
+  adaptive_max_pool: adaptive,
+  unfold: (r) => {
+    const { size, pad, stride, dilation, image } = window(r);
+    const shape = r.shape(3);
+    const axis = r.int(0, 2);
+    shape[axis] = image[0]!;
+    const attrs = {
+      axis,
+      size: size[0]!,
+      pad: pad[0]!,
+      stride: stride[0]!,
+      dilation: dilation[0]!,
+      fill: r.int(-2, 2),
+    };
+    return { inputs: { x: r.tensor(shape) }, attrs };
+  },
+  adaptive_unfold: (r) => {
+    const shape = r.shape(3, 7);
+    return {
+      inputs: { x: r.tensor(shape) },
+      attrs: { axis: r.int(0, 2), windows: r.int(1, 6), taps: 8, fill: r.int(-2, 2) },
+    };
+  },
+  adaptive_lengths: (r) => ({ inputs: {}, attrs: { into: r.int(1, 13), windows: r.int(1, 9) } }),
+  resize: (r) => {
+    const mode = r.pick(["nearest", "linear"]);
+    const align_corners = mode === "linear" && r.int(0, 1) === 1;
+    if (r.int(0, 1))
+      return {
+        inputs: { x: r.tensor([2, 2, r.int(1, 5), r.int(1, 5)]) },
+        attrs: { axes: [2, 3], size: [r.int(1, 7), r.int(1, 7)], mode, align_corners },
+      };
+    const { inputs, attrs } = adaptive(r);
+    return {
+      inputs,
+      attrs: {
+        axes: (attrs!["axes"] as number[]).slice(0, 3),
+        size: (attrs!["size"] as number[]).slice(0, 3),
+        mode,
+        align_corners,
+      },
+    };
+  },
   copy: unary(-2, 2),
 };
 

@@ -85,6 +85,12 @@ const pooling: Record<string, Wrong> = {
   },
 };
 
+const adaptive: Record<string, Wrong> = {
+  float: { inputs: { x: ["i32", image] }, attrs: { axes: [2], size: [2] } },
+  axes: { inputs: { x: image }, attrs: { axes: [4], size: [2] } },
+  size: { inputs: { x: image }, attrs: { axes: [2, 3], size: [2] }, detail: { input: "x" } },
+};
+
 const conv = { weight: [8, 3, 3, 3] };
 
 const q = ["B", "T", 6, 8];
@@ -307,6 +313,26 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   take_rows: {
     rank: { inputs: { x: [], index: ["u32", [2]] } },
     index: { inputs: { x: [2], index: ["i32", [2]] } },
+  },
+  adaptive_avg_pool: adaptive,
+  adaptive_max_pool: adaptive,
+  unfold: {
+    float: { inputs: { x: ["i32", [4]] }, attrs: { axis: 0, size: 2 } },
+    axis: { inputs: { x: [4] }, attrs: { axis: 1, size: 2 } },
+    window: { inputs: { x: [4] }, attrs: { axis: 0, size: 2, stride: 0 } },
+    fits: {
+      inputs: { x: ["B", 4] },
+      attrs: { axis: 1, size: 5 },
+      detail: { axis: 1, expected: "5 or more" },
+    },
+  },
+  resize: {
+    ...adaptive,
+    corners: { inputs: { x: image }, attrs: { axes: [2], size: [4], align_corners: true } },
+  },
+  adaptive_unfold: {
+    float: { inputs: { x: ["i32", [4]] }, attrs: { axis: 0, windows: 2, taps: 3 } },
+    axis: { inputs: { x: [4] }, attrs: { axis: 1, windows: 2, taps: 3 } },
   },
 };
 
