@@ -213,9 +213,13 @@ export type Lowering =
       readonly kind: "program";
       /** Inputs whose elements are read about once: movements and elementwise work on them are done in place, not in a kernel before. */
       readonly inPlace?: readonly string[];
+      /** Inputs that are read several times: movements of them are done in place, arithmetic is not. */
+      readonly moved?: readonly string[];
       /** Result 0 is written once an element, through `write` of the last step: elementwise work that follows is done there. */
       readonly epilogue?: boolean;
       program(facts: ProgramFacts): Program;
+      /** The same with other ops, where it can be said: exporters write this. */
+      decompose?(b: GraphBuilder, inputs: readonly (ValueId | undefined)[], attrs: Attrs): readonly ValueId[];
     }
   /** Holds no computation of its own (a fused group). */
   | { readonly kind: "group" };

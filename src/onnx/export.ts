@@ -121,9 +121,9 @@ function translate(
       node.results.forEach((r, i) => names.set(r.id, made[i]!));
       return undefined;
     }
-    if (node.op.lowering.kind === "decompose" && lookup) {
-      return expand(writer, node, node.op.lowering.decompose, names, types, lookup);
-    }
+    const { lowering } = node.op;
+    const decompose = "decompose" in lowering ? lowering.decompose : undefined;
+    if (decompose && lookup) return expand(writer, node, decompose, names, types, lookup);
     const why = Object.hasOwn(withoutOperator, node.op.name) ? `: ${withoutOperator[node.op.name]}` : "";
     throw new NoOperator(`ONNX has no operator for it${why}`);
   } catch (e) {

@@ -18,6 +18,7 @@ import {
   same,
   tail,
 } from "./define.ts";
+import { attentionProgram } from "./attention-kernel.ts";
 import { scalar, widened } from "./norm.ts";
 import { lowest, tiny } from "./softmax.ts";
 
@@ -131,7 +132,11 @@ export const attention = defineOp({
     return [y];
   },
   lowering: {
-    kind: "decompose",
+    kind: "program",
+    inPlace: ["q"],
+    moved: ["k", "v", "mask", "bias"],
+    epilogue: true,
+    program: (f) => attentionProgram(f, attentionScale(f.type("q"), f.attrs)),
     decompose: (b, [q, k, v, mask, bias], attrs) =>
       widened(b, q!, (wide) => {
         const widen = (x: ValueId) => (b.type(x).dtype === "f16" ? b.call("cast", [x], { dtype: "f32" }) : x);

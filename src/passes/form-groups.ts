@@ -338,7 +338,8 @@ class Grouper {
           return `${reader.op.name} reads it once for every tile of columns, and ${n.op.name} is not cheap to repeat`;
       } else if (kind === "program") {
         const op = reader.op;
-        const inPlace = op.lowering.kind === "program" ? (op.lowering.inPlace ?? []) : [];
+        if (op.lowering.kind !== "program") throw new Bug("a program is no longer one");
+        const inPlace = [...(op.lowering.inPlace ?? []), ...(movement ? (op.lowering.moved ?? []) : [])];
         const slots = reader.inputs.flatMap((x, at) => (x === n.results[0]!.id ? [op.inputs[at]!.name] : []));
         const other = slots.find((slot) => !inPlace.includes(slot));
         if (other !== undefined)

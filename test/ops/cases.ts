@@ -261,7 +261,8 @@ const cases: Readonly<Record<string, Maker>> = {
     };
   },
   attention: (r) => {
-    const [queries, keys, size, width] = r.shape(4, 5) as [number, number, number, number];
+    const [queries, keys] = r.shape(2, r.pick([5, 20])) as [number, number];
+    const [size, width] = [r.pick([1, 3, 4, 8]), r.pick([1, 3, 4, 8, 12])];
     const [batch, keyHeads, group] = r.shape(3, 3) as [number, number, number];
     const heads = keyHeads * group;
     const some = (n: number) => (r.int(0, 3) === 0 ? 1 : n);

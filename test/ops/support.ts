@@ -89,7 +89,7 @@ export function runDecomposed(call: Call): Tensor[] | undefined {
     const attrs = attrsFor(call);
     const results =
       call.op.expand?.(b, ids, attrs) ??
-      (lowering.kind === "decompose" ? lowering.decompose(b, ids, attrs) : undefined);
+      ("decompose" in lowering ? lowering.decompose?.(b, ids, attrs) : undefined);
     expanded = results !== undefined;
     return results ?? [];
   });
