@@ -20,6 +20,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   onnx: ["ir", "support"],
   viewers: ["ir", "support"],
   tune: ["ir", "support"],
+  adapters: ["ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
   // Runs in a browser, from one file: what of the compiler it can read, it reads from the document.
   page: ["explain", "ir/dim"],
@@ -51,6 +52,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "viewers",
     "explain",
     "tune",
+    "adapters",
   ],
 };
 

@@ -1,6 +1,7 @@
 // `bench`: where the time of one model goes on this adapter. Comparisons with other systems are in bench/.
 
 import type { Command } from "commander";
+import { weightSpecs } from "./adapter.ts";
 import { packWeights, settleGuards } from "../index.ts";
 import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
@@ -62,7 +63,11 @@ async function prepare(file: string, flags: BenchFlags, target: Target, clock: (
   }
   const unsettled = compileFile(file, flags, target);
   const compile = clock();
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(
+    unsettled.module,
+    unsettled.checkpoints,
+    weightSpecs(flags.weights ?? ["seed:0"], flags),
+  );
   const { compiled } = settleGuards(unsettled, weights);
   const ready = await seeded(compiled.plan, flags.input ?? []);
   const read = clock();

@@ -1,6 +1,14 @@
 // Codes of the errors of the command line, with the paragraph that docs/errors.md has for each.
 
 export const cliCodes: Readonly<Record<string, string>> = {
+  "adapter-config":
+    "The `adapter_config.json` of an adapter is none of a LoRA adapter, or asks for what is not applied. The message says what.",
+  "adapter-place":
+    "An adapter changes a layer that the model has not, or that has another shape. The message has both names or shapes.",
+  "adapter-spec":
+    "`--adapter` takes the folder that PEFT saves, with `adapter_config.json` and `adapter_model.safetensors`; several have different names.",
+  "adapter-tensors":
+    "The tensors of an adapter are pairs called `<module>.lora_A.weight` and `<module>.lora_B.weight`, of the rank that its configuration says.",
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",

@@ -20,6 +20,7 @@ import { checkSelection } from "../passes/run.ts";
 import { builtinTargets, type Target } from "../ir/target.ts";
 import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { render, renderJson } from "../support/render.ts";
+import { refuseAdapters, withAdapters } from "./adapter.ts";
 import { readBytes } from "./files.ts";
 
 export const colors = createColors(process.stdout.isTTY && !process.env["NO_COLOR"]);
@@ -68,6 +69,9 @@ export interface ModelFlags {
   readonly also?: string;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
+  /** Low-rank adapters, and how they are put in. */
+  readonly adapter?: readonly string[];
+  readonly adapterMode?: string;
   readonly json?: boolean;
 }
 
@@ -107,8 +111,12 @@ type Opened = Front & { readonly options: CompileOptions };
 /** A model file, or the text of graphs (`.ir`), up to its graphs, and the options to go on with. */
 function open(path: string, flags: ModelFlags, target?: Target): Opened {
   const options = optionsOf(path, flags, target);
-  if (/\.ir$/.test(path)) return readGraphs(readModel(path, MAX_GRAPH_BYTES), options);
-  return { ...elaborateFile(readModel(path), options), options };
+  if (/\.ir$/.test(path)) {
+    refuseAdapters(path, flags);
+    return readGraphs(readModel(path, MAX_GRAPH_BYTES), options);
+  }
+  const front = elaborateFile(readModel(path), options);
+  return { ...front, ...(front.module && { module: withAdapters(front.module, flags) }), options };
 }
 
 export function frontOf(path: string, flags: ModelFlags): Opened {

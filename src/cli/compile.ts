@@ -1,5 +1,6 @@
 // `compile`: a model and its weights to a folder that runs without the compiler, or to graph text that is gone on from.
 
+import { weightSpecs } from "./adapter.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { packWeights, printStopped, settleGuards, type Target } from "../index.ts";
@@ -68,7 +69,7 @@ async function compileTo(named: string | undefined, flags: CompileFlags): Promis
         help: "--weights FILE.safetensors, or --weights seed:0",
       }),
     ]);
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, specs);
+  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, weightSpecs(specs, flags));
   const { compiled, outcomes } = settleGuards(unsettled, weights);
   for (const o of outcomes) if (!o.holds) print(`${o.pass} is left out: these weights do not allow it`);
   const constants = packWeights(compiled, weights);

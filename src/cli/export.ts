@@ -1,5 +1,6 @@
 // `export`: the graph for other viewers and runtimes. What is written follows from the ending of the file.
 
+import { weightSpecs } from "./adapter.ts";
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { toDot, toModelExplorer, toOnnx, type Graph } from "../index.ts";
@@ -110,7 +111,11 @@ async function exportOnnx(file: string, flags: ExportFlags): Promise<void> {
         help: "export them one by one: --model NAME",
       }),
     ]);
-  const weights = await weightsFor(front.module, front.checkpoints, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(
+    front.module,
+    front.checkpoints,
+    weightSpecs(flags.weights ?? ["seed:0"], flags),
+  );
   const bytes = toOnnx(graph, weights, { dims: dimsOf(flags) });
   const output = flags.output ?? `${graph.name}.onnx`;
   writeFileSync(output, bytes);

@@ -1,5 +1,6 @@
 // `ir --extract`: one kernel with what it read and wrote in a run, as a folder that runs and is measured alone.
 
+import { weightSpecs } from "./adapter.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { packWeights, printKernel, settleGuards } from "../index.ts";
@@ -27,7 +28,11 @@ export async function extract(file: string, flags: ExtractFlags): Promise<void> 
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const unsettled = compileFile(file, flags, device.target);
   const entry = entryOf(unsettled.plan, flags.entry);
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(
+    unsettled.module,
+    unsettled.checkpoints,
+    weightSpecs(flags.weights ?? ["seed:0"], flags),
+  );
   const { compiled } = settleGuards(unsettled, weights);
   const { plan } = compiled;
   const at = firstDispatch(plan, entryOf(plan, entry.name), kernelIndex(plan, flags.extract));

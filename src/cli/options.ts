@@ -16,6 +16,11 @@ export function modelOptions(command: Command): Command {
       "--schedule <name=schedule...>",
       "how a contraction is cut, by kernel name, value or *, in place of the one that would be chosen",
     )
+    .option("--adapter <spec...>", "a LoRA adapter as PEFT saves it: its folder, or NAME=FOLDER")
+    .option(
+      "--adapter-mode <mode>",
+      "fold: into the weights, at load; beside: as layers of its own (default fold)",
+    )
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");
 }

@@ -1,5 +1,6 @@
 // `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
 
+import { weightSpecs } from "./adapter.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -92,7 +93,11 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
       }),
     ]);
   const inputs = await inputsFor(unsettled.plan, flags);
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights);
+  const weights = await weightsFor(
+    unsettled.module,
+    unsettled.checkpoints,
+    weightSpecs(flags.weights, flags),
+  );
   const { compiled } = settleGuards(unsettled, weights);
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
   return { plan: compiled.plan, inputs, session, device };

@@ -1,6 +1,7 @@
 // `tune` and `tune-merge`: fine-tuning by forward passes alone (src/tune), from the command line. What is written is a checkpoint, and a
 // log that makes the same checkpoint again from the weights it began with.
 
+import { weightSpecs } from "./adapter.ts";
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { compileModule, lookupOp, packWeights, settleGuards } from "../index.ts";
@@ -95,7 +96,7 @@ async function tuneFile(file: string, flags: TuneFlags): Promise<void> {
         help: "--weights FILE.safetensors is what tuning begins with",
       }),
     ]);
-  const weights = await weightsFor(module, front.checkpoints, flags.weights);
+  const weights = await weightsFor(module, front.checkpoints, weightSpecs(flags.weights, flags));
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const made = tuningModule(graph, { tuned, output, lookup: lookupOp });
   const unsettled = compileModule(made, { ...front.options, target: device.target }, front);

@@ -2,6 +2,7 @@
 // names the first pass and its rewrite, else the first kernel, that is wrong, with its model lines.
 
 import type { Command } from "commander";
+import { weightSpecs } from "./adapter.ts";
 import { packWeights, settleGuards } from "../index.ts";
 import { evaluate } from "../ir/evaluate.ts";
 import type { Tensor } from "../ir/tensor.ts";
@@ -44,7 +45,11 @@ async function verify(file: string, flags: VerifyFlags): Promise<void> {
     throw new InputError([error("tolerance-spec", `--tolerance ${flags.tolerance} is no positive number`)]);
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const unsettled = compileFile(file, flags, device.target);
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, flags.weights ?? ["seed:0"]);
+  const weights = await weightsFor(
+    unsettled.module,
+    unsettled.checkpoints,
+    weightSpecs(flags.weights ?? ["seed:0"], flags),
+  );
   const { compiled } = settleGuards(unsettled, weights);
   const { entries } = compiled.plan;
   const chosen = flags.entry === undefined ? entries : [entryOf(compiled.plan, flags.entry)];
