@@ -10,7 +10,7 @@ import type { Expr } from "../ir/kernel.ts";
 import type { RowGroups } from "../ir/op.ts";
 import type { Target } from "../ir/target.ts";
 import { orderOf, type TensorType } from "../ir/types.ts";
-import { factsOf, rolesOf, sizeOf, type Roles } from "./contraction-roles.ts";
+import { factsOf, productsOf, sizeOf, type Roles } from "./contraction-roles.ts";
 import { writeTile, type TileGroup } from "./contraction-tiles.ts";
 import { elementKernel } from "./element-kernel.ts";
 import type { GroupCode } from "./group.ts";
@@ -37,7 +37,7 @@ export function refuseContraction(
   target: Target,
   schedule: ContractionSchedule,
 ): string | undefined {
-  return refuseSchedule(schedule, factsOf(region, rolesOf(region), target));
+  return refuseSchedule(schedule, factsOf(region, productsOf(region), target));
 }
 
 /** The dispatches of a contraction group: one, or two where the sum is split. A forced schedule must not be one that is refused. */
@@ -47,15 +47,16 @@ export function contractionSteps(
   bounds: Bounds = {},
   forced?: ContractionSchedule,
 ): readonly GroupStep[] {
-  const roles = rolesOf(region);
-  const facts = factsOf(region, roles, target);
+  const products = productsOf(region);
+  const [roles] = products;
+  const facts = factsOf(region, products, target);
   const schedule = forced ?? chooseSchedule(facts);
   const refused = refuseSchedule(schedule, facts);
   if (refused !== undefined) throw new Bug(`${showSchedule(schedule)}: ${refused}`);
   if (schedule.split === 1) {
     const kernel = buildKernel(region, bounds, (code) =>
-      writeTiles(code, roles, schedule, (index, sum, { group }) =>
-        epilogue(code, region, roles, index, sum, group),
+      writeTiles(code, products, schedule, (index, sums, { group }) =>
+        epilogue(code, region, products, index, sums, group),
       ),
     );
     return [stepOf(region, kernel)];
@@ -63,17 +64,18 @@ export function contractionSteps(
   return splitSteps(region, roles, schedule, bounds);
 }
 
-/** Writes the tiles of this workgroup; `finish` takes each sum at its index of the result. */
+/** Writes the tiles of this workgroup; `finish` takes the sums at each index of the result, one for each product. */
 function writeTiles(
   code: GroupCode,
-  roles: Roles,
+  products: readonly [Roles, ...Roles[]],
   schedule: ContractionSchedule,
   finish: (
     index: readonly Expr[],
-    sum: Expr,
+    sums: readonly Expr[],
     tile: { readonly part: Expr; readonly group?: TileGroup },
   ) => void,
 ): KernelShape {
+  const [roles] = products;
   const [across, down] = schedule.threads;
   const wide = schedule.width === 4;
   const columnSize = sizeOf(roles, roles.columns);
@@ -117,6 +119,7 @@ function writeTiles(
   writeTile({
     code,
     roles,
+    products,
     schedule,
     index,
     rowCount: code.sizes.of("rows", rowSize),
@@ -124,10 +127,10 @@ function writeTiles(
     rowTile,
     ...(split && { part }),
     ...(group && { group }),
-    finish(row, item, sum) {
+    finish(row, item, sums) {
       const mark = code.space.mark();
       const tile = { part, ...(group && { group }) };
-      finish(index(row, wide ? code.openVector(item) : item), sum, tile);
+      finish(index(row, wide ? code.openVector(item) : item), sums, tile);
       code.closeVector();
       code.space.release(mark);
     },
@@ -160,13 +163,15 @@ function tileGroup(
 function epilogue(
   code: GroupCode,
   region: Region,
-  roles: Roles,
+  products: readonly Roles[],
   index: readonly Expr[],
-  sum: Expr,
+  sums: readonly Expr[],
   group?: TileGroup,
 ): void {
-  const value = withBias(code, roles, index, sum, group);
-  code.compute(roles.node.results[0]!.id, () => value);
+  products.forEach((roles, p) => {
+    const value = withBias(code, roles, index, sums[p]!, group);
+    code.compute(roles.node.results[0]!.id, () => value);
+  });
   region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
 }
 
@@ -202,7 +207,9 @@ function splitSteps(
   const last = { ...withEpilogue, params: [partial, ...withEpilogue.params] };
   const partRoles: Roles = { ...roles, node: parting };
   const parts = buildKernel(first, bounds, (code) =>
-    writeTiles(code, partRoles, schedule, (index, sum, { part }) => code.write(0, [part, ...index], sum)),
+    writeTiles(code, [partRoles], schedule, (index, [sum], { part }) =>
+      code.write(0, [part, ...index], sum!),
+    ),
   );
   const total = elementKernel(last, bounds, (code) =>
     code.compute(contracted.id, (index) => {

@@ -30,10 +30,18 @@ export function sizeOf(roles: Roles, axes: readonly number[]): Dim {
   return productDim(axes.map((a) => roles.result.shape[a]!));
 }
 
-export function rolesOf(region: Region): Roles {
-  const node = region.nodes.find((n) => n.op.lowering.kind === "contraction");
-  if (!node || node.op.lowering.kind !== "contraction")
-    throw new Bug("a contraction group without a contraction");
+/**
+ * The contractions of a group: one, or several that read the same row operand and have results alike, so that what they read of it is
+ * read once (the gate of a gated layer, and what it gates).
+ */
+export function productsOf(region: Region): readonly [Roles, ...Roles[]] {
+  const [first, ...others] = region.nodes.filter((n) => n.op.lowering.kind === "contraction");
+  if (!first) throw new Bug("a contraction group without a contraction");
+  return [rolesOf(region, first), ...others.map((n) => rolesOf(region, n))];
+}
+
+function rolesOf(region: Region, node: Node): Roles {
+  if (node.op.lowering.kind !== "contraction") throw new Bug(`${node.op.name} is no contraction`);
   const types = new Map(region.params.map((p) => [p.id, p.type]));
   for (const n of region.nodes) for (const r of n.results) types.set(r.id, r.type);
   const result = node.results[0]!.type;
@@ -53,7 +61,12 @@ export function rolesOf(region: Region): Roles {
 }
 
 /** What a schedule is chosen by. */
-export function factsOf(region: Region, roles: Roles, target: Target): ContractionFacts {
+export function factsOf(
+  region: Region,
+  products: readonly [Roles, ...Roles[]],
+  target: Target,
+): ContractionFacts {
+  const [roles] = products;
   const columns = sizeOf(roles, roles.columns);
   const inner = roles.columns.at(-1)!;
   return {
@@ -65,6 +78,7 @@ export function factsOf(region: Region, roles: Roles, target: Target): Contracti
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
     ...(roles.spec.group && { groupTile: roles.spec.group.tile }),
+    ...(products.length > 1 && { products: products.length }),
   };
 }
 

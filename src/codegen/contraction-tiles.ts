@@ -30,7 +30,10 @@ import type { ContractionSchedule } from "./schedule.ts";
 /** The tiles of one kernel, and where the tile of this workgroup is. */
 export interface Tiling {
   readonly code: GroupCode;
+  /** Those of the first product; all have the same rows. */
   readonly roles: Roles;
+  /** What is computed of these rows: mostly one product. */
+  readonly products: readonly Roles[];
   readonly schedule: ContractionSchedule;
   /** Index of the result for a row counter and a column counter. */
   index(row: Expr, column: Expr): readonly Expr[];
@@ -43,8 +46,8 @@ export interface Tiling {
   readonly part?: Expr;
   /** Whose right operand these rows have; absent where all have the same. */
   readonly group?: TileGroup;
-  /** Takes the sum of one row and one item of columns. */
-  finish(row: Expr, item: Expr, sum: Expr): void;
+  /** Takes the sums of one row and one item of columns, one for each product. */
+  finish(row: Expr, item: Expr, sums: readonly Expr[]): void;
 }
 
 export interface TileGroup {
@@ -109,9 +112,9 @@ function readRow(t: Tiling, row: Expr, outer: readonly Expr[], k: Expr, lanes: 1
   return named;
 }
 
-/** One item of columns of the column operand at step `k`. */
-function readColumn(t: Tiling, item: Expr, outer: readonly Expr[], k: Expr): Expr {
-  const { code, roles } = t;
+/** One item of columns of a product's column operand at step `k`. */
+function readColumn(t: Tiling, roles: Roles, item: Expr, outer: readonly Expr[], k: Expr): Expr {
+  const { code } = t;
   const mark = code.space.mark();
   const along = t.schedule.width === 4 ? code.openVector(item) : item;
   const value = readOperand(
@@ -132,11 +135,14 @@ const after = (k: Expr, steps: number): Expr => (steps === 0 ? k : add(k, u32(st
 
 // ---- sums and what becomes of them ------------------------------------------------------------------------------------
 
+/** For each row, one for each item of columns and product: the items of the first product, then those of the next. */
 type Sums = readonly (readonly Expr[])[];
 
 function newSums(t: Tiling, items: readonly Expr[]): Sums {
   const zero = splat(f32(0), t.schedule.width);
-  return Array.from({ length: t.schedule.rows }, () => items.map(() => t.code.emitter.variable("sum", zero)));
+  return Array.from({ length: t.schedule.rows }, () =>
+    t.products.flatMap(() => items.map(() => t.code.emitter.variable("sum", zero))),
+  );
 }
 
 /** sums[r][j] += a[r].kk * columns[j] */
@@ -151,16 +157,24 @@ function finishAll(t: Tiling, sums: Sums, firstRow: Expr, items: readonly Expr[]
   if (!t.schedule.stagedEpilogue) {
     sums.forEach((row, r) => {
       const at = e.bind("row", add(firstRow, u32(r)));
-      row.forEach((sum, j) => {
-        const inside = binary("and", lt(at, t.rowCount), lt(items[j]!, t.columnItems));
-        e.when(inside, () => t.finish(at, items[j]!, e.bind("sum", sum)));
+      items.forEach((item, j) => {
+        const inside = binary("and", lt(at, t.rowCount), lt(item, t.columnItems));
+        const own = t.products.map((_, p) => row[p * items.length + j]!);
+        e.when(inside, () =>
+          t.finish(
+            at,
+            item,
+            own.map((sum) => e.bind("sum", sum)),
+          ),
+        );
       });
     });
     return;
   }
   const [across, down] = threads;
-  const staged = e.sharedArray("staged", kernelType("f32", width), rows * vectors * across * down);
-  const slot = (r: Expr, j: number) => add(mul(add(mul(r, u32(vectors)), u32(j)), u32(across * down)), me);
+  const each = vectors * t.products.length;
+  const staged = e.sharedArray("staged", kernelType("f32", width), rows * each * across * down);
+  const slot = (r: Expr, j: number) => add(mul(add(mul(r, u32(each)), u32(j)), u32(across * down)), me);
   sums.forEach((row, r) => row.forEach((sum, j) => e.store(staged, slot(u32(r), j), sum)));
   // The bound is not a constant, or drivers unroll the loop and compile the epilogue once for each row after all.
   const first = down === 1 ? firstRow : min(firstRow, t.rowCount);
@@ -169,7 +183,13 @@ function finishAll(t: Tiling, sums: Sums, firstRow: Expr, items: readonly Expr[]
     const row = e.bind("row", add(firstRow, r));
     items.forEach((item, j) =>
       e.when(lt(item, t.columnItems), () =>
-        t.finish(row, item, e.bind("sum", load(staged, slot(r, j), kernelType("f32", width)))),
+        t.finish(
+          row,
+          item,
+          t.products.map((_, p) =>
+            e.bind("sum", load(staged, slot(r, p * vectors + j), kernelType("f32", width))),
+          ),
+        ),
       ),
     );
   });
@@ -211,12 +231,14 @@ function subgroupTile(t: Tiling): void {
       const from = e.bind("k_at", after(k, at));
       const fetched = fetchRows.map((row) => readRow(t, row, outer, from, lanes, "fetched"));
       const columns = Array.from({ length: lanes }, (_, kk) =>
-        safe.map((item) => readColumn(t, item, outer, e.bind("kk", after(k, at + kk)))),
+        t.products.flatMap((product) =>
+          safe.map((item) => readColumn(t, product, item, outer, e.bind("kk", after(k, at + kk)))),
+        ),
       );
       for (let r = 0; r < rows; r++) {
         const shared = e.bind("a", subgroup("broadcast", fetched[Math.floor(r / width)]!, u32(r % width)));
         for (let kk = 0; kk < lanes; kk++)
-          items.forEach((_, j) => accumulate(t, sums[r]![j]!, shared, kk, columns[kk]![j]!));
+          columns[kk]!.forEach((column, j) => accumulate(t, sums[r]![j]!, shared, kk, column));
       }
     }
   });
@@ -252,10 +274,12 @@ function registerTile(t: Tiling): void {
       const from = e.bind("k_at", after(k, at));
       const fetched = safeRows.map((row) => readRow(t, row, outer, from, lanes, "a"));
       for (let kk = 0; kk < lanes; kk++)
-        safe.forEach((item, j) => {
-          const column = readColumn(t, item, outer, e.bind("kk", after(k, at + kk)));
-          fetched.forEach((a, r) => accumulate(t, sums[r]![j]!, a, kk, column));
-        });
+        t.products.forEach((product, p) =>
+          safe.forEach((item, j) => {
+            const column = readColumn(t, product, item, outer, e.bind("kk", after(k, at + kk)));
+            fetched.forEach((a, r) => accumulate(t, sums[r]![p * safe.length + j]!, a, kk, column));
+          }),
+        );
     }
   });
   finishAll(t, sums, firstRow, items, builtin("local"));
@@ -282,7 +306,7 @@ function workgroupTile(t: Tiling): void {
   const columnType = kernelType("f32", width as Width);
   // Row slab: steps by `lanes`, then rows. Column slab: steps, then items of columns.
   const rowSlab = e.sharedArray("row_slab", rowType, (step / lanes) * tileRows);
-  const columnSlab = e.sharedArray("column_slab", columnType, step * tileItems);
+  const columnSlabs = t.products.map(() => e.sharedArray("column_slab", columnType, step * tileItems));
 
   reduce(t, (outer, k, end) => {
     // Past the end of the sum both slabs hold zeros; what is read for them is the last step again.
@@ -304,10 +328,12 @@ function workgroupTile(t: Tiling): void {
       const at = e.bind("k_at", add(k, div(slot, u32(tileItems))));
       const item = add(tileItem, mod(slot, u32(tileItems)));
       const safe = e.bind("item_in", min(item, lastItem));
-      e.store(
-        columnSlab,
-        slot,
-        within(at, (from) => readColumn(t, safe, outer, from)),
+      t.products.forEach((product, p) =>
+        e.store(
+          columnSlabs[p]!,
+          slot,
+          within(at, (from) => readColumn(t, product, safe, outer, from)),
+        ),
       );
     });
     e.barrier();
@@ -318,8 +344,10 @@ function workgroupTile(t: Tiling): void {
       for (let kk = 0; kk < lanes; kk++)
         items.forEach((_, j) => {
           const slot = add(mul(add(mul(s, u32(lanes)), u32(kk)), u32(tileItems)), add(x, u32(j * across)));
-          const column = e.bind("column", load(columnSlab, slot, columnType));
-          fetched.forEach((a, r) => accumulate(t, sums[r]![j]!, a, kk, column));
+          columnSlabs.forEach((slab, p) => {
+            const column = e.bind("column", load(slab, slot, columnType));
+            fetched.forEach((a, r) => accumulate(t, sums[r]![p * items.length + j]!, a, kk, column));
+          });
         });
     });
     e.barrier();

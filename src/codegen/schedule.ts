@@ -43,6 +43,8 @@ export interface ContractionFacts {
   readonly columnVectors: boolean;
   /** Rows that have a right operand together, where the product is grouped: a power of two, and tiles must not cross its multiples. */
   readonly groupTile?: number;
+  /** Products with the same rows, each with columns and sums of its own; absent where it is one. */
+  readonly products?: number;
 }
 
 /** Rows of a workgroup. */
@@ -51,8 +53,13 @@ export function tileRows(s: ContractionSchedule): number {
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
-  const s = chooseForAll(f);
+  const s = withSums(chooseForAll(f), f.products ?? 1);
   return f.groupTile === undefined ? s : withinGroups(s, f.groupTile);
+}
+
+/** Several products have as many sums together as one would: fewer rows. */
+function withSums(s: ContractionSchedule, products: number): ContractionSchedule {
+  return products === 1 ? s : { ...s, rows: Math.max(1, Math.floor(s.rows / products)) };
 }
 
 /** The same with fewer rows, so that a tile is of one group. Invocations that are left along the rows go along the columns. */
@@ -128,7 +135,7 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
     ["invocations in x", invocations, limits.maxComputeWorkgroupSizeX],
     ["rows", s.rows, MOST.rows],
     ["vectors", s.vectors, MOST.vectors],
-    ["registers for sums", s.rows * s.vectors, MOST.accumulators],
+    ["registers for sums", s.rows * s.vectors * (f.products ?? 1), MOST.accumulators],
     ["steps", s.step, MOST.step],
     ["parts of the sum", s.split, MOST.split],
   ] as const)
@@ -140,6 +147,7 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
       return `a workgroup has ${tileRows(s)} rows, and every ${f.groupTile} rows have weights of their own`;
     if (s.split > 1) return "the sums of a grouped product are not split";
   }
+  if (s.split > 1 && f.products !== undefined) return "the sums of several products are not split";
   if (s.kind === "subgroup") {
     if (subgroupSize === 0) return `${f.target.name} has no subgroups of a fixed size`;
     if (across !== subgroupSize || down !== 1)
@@ -147,16 +155,16 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
   }
   if (s.kind !== "workgroup" && !isMultipleOf(f.reduction, s.step))
     return `the reduction is no multiple of ${s.step}, and only slabs in workgroup memory have an uneven end`;
-  const bytes = sharedBytes(s);
+  const bytes = sharedBytes(s, f.products);
   if (bytes > limits.maxComputeWorkgroupStorageSize)
     return `${bytes} bytes of workgroup memory, and ${limits.maxComputeWorkgroupStorageSize} are the most`;
   return undefined;
 }
 
 /** Workgroup memory: slabs of both operands, and the results where the epilogue is staged. */
-export function sharedBytes(s: ContractionSchedule): number {
+export function sharedBytes(s: ContractionSchedule, products = 1): number {
   const [across, down] = s.threads;
-  const columns = across * s.vectors * s.width;
+  const columns = across * s.vectors * s.width * products;
   const slabs = s.kind === "workgroup" ? s.step * (down * s.rows + columns) : 0;
   return 4 * (slabs + (s.stagedEpilogue ? down * s.rows * columns : 0));
 }

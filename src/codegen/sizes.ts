@@ -40,7 +40,9 @@ export class Sizes {
   #parameter(role: string, d: Dim, live: boolean): Expr {
     const known = this.#byRole.get(role);
     if (known) return param(known.name);
-    const name = role.replace(/\W+/g, "_");
+    // Live sizes are told apart by number, not by their symbols, so that layers that have symbols of their own share code.
+    const lives = [...this.#byRole.values()].filter((p) => p.live).length;
+    const name = live ? `live${lives === 0 ? "" : lives + 1}` : role.replace(/\W+/g, "_");
     this.#byRole.set(role, { name, dim: d, live });
     return param(name);
   }
@@ -54,7 +56,7 @@ export class Sizes {
         const factor =
           a.kind === "symbol"
             ? this.#parameter(
-                a.name,
+                this.#bounds[a.name] === undefined ? a.name : `live ${a.name}`,
                 substituteDim({ key: a.key, terms: [{ coefficient: 1, atoms: [a] }] }, {}),
                 this.#bounds[a.name] !== undefined,
               )

@@ -16,6 +16,7 @@ import { evaluate, headOf } from "./evaluate.ts";
 import { addScope } from "./graph-state.ts";
 import { labelPath } from "./labels.ts";
 import { addNode, asTensor, callOp } from "./op-calls.ts";
+import { numberAsTensor } from "./tensor-operators.ts";
 import {
   describe,
   kindOf,
@@ -56,9 +57,21 @@ export function callPerExpert(ctx: Context, call: ast.Call, piped: Given | undef
       span,
       label: `from ${showType(made.rows.type)} it makes ${showType(y.type)}`,
     });
+  const own = ofExperts(ctx, y, made.experts, span);
+  if (own.kind !== "tensor") return poison;
   // Rows are no tokens, whatever the expert calls them.
-  const unnamed = { ...y, type: { ...y.type, axes: [null, y.type.axes[1] ?? null] } };
+  const unnamed = { ...own, type: { ...own.type, axes: [null, own.type.axes[1] ?? null] } };
   return reshape(ctx, unnamed, [...made.leading, y.type.shape[1]!], span);
+}
+
+/** Rows of no expert are zeros: where a product is the last thing an expert does, they are so already. */
+function ofExperts(ctx: Context, y: TensorValue, { count, ids }: ExpertRows, span: Span): Value {
+  if (!ids || ctx.graph!.producers.get(y.id)?.op.name === "grouped_linear") return y;
+  const end = numberAsTensor(ctx, { kind: "int", value: count }, "u32", span);
+  const column = reshape(ctx, ids, [ids.type.shape[0]!, dim(1)], span);
+  const exists = end && column.kind === "tensor" ? node(ctx, "less", [column, end], {}, span) : poison;
+  const zero = numberAsTensor(ctx, { kind: "int", value: 0 }, y.type.dtype, span);
+  return zero && exists.kind === "tensor" ? node(ctx, "where", [exists, y, zero], {}, span) : poison;
 }
 
 function notOneTensor(ctx: Context, y: Value, span: Span): Value {

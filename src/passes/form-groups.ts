@@ -20,7 +20,7 @@ import {
 } from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
-import { sameShape, type TensorType } from "../ir/types.ts";
+import { sameShape, sameType, type TensorType } from "../ir/types.ts";
 import { Bug } from "../support/bug.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
@@ -46,6 +46,23 @@ const LONG_ROW = 8192;
 
 /** Worth computing again for every tile of columns that reads it. */
 const cheap: ReadonlySet<string> = new Set(["add", "sub", "mul", "neg", "relu", "square", "cast", "copy"]);
+
+/** Products that can share what they read of their rows: everything but the weights is the same. */
+const shareRows: ReadonlySet<string> = new Set(["linear", "grouped_linear"]);
+
+function isSibling(a: Node, b: Node, types: ReadonlyMap<ValueId, TensorType>): boolean {
+  const [weightA, weightB] = [types.get(a.inputs[1]!), types.get(b.inputs[1]!)];
+  return (
+    a !== b &&
+    shareRows.has(a.op.name) &&
+    a.op === b.op &&
+    Object.entries(a.attrs).every(([name, value]) => b.attrs[name] === value) &&
+    a.inputs[0] === b.inputs[0] &&
+    a.inputs[3] === b.inputs[3] &&
+    sameType(a.results[0]!.type, b.results[0]!.type) &&
+    sameType(weightA!, weightB!)
+  );
+}
 
 class Grouper {
   readonly #graph: Graph;
@@ -95,7 +112,7 @@ class Grouper {
 
   run(): PassResult {
     const count = this.#nodes.length;
-    for (let i = 0; i < count; i++) if (this.#runs(i)) this.#seed(i);
+    for (let i = 0; i < count; i++) if (this.#runs(i) && !this.#groupOf.has(i)) this.#seed(i);
     for (let i = 0; i < count; i++)
       if (this.#runs(i) && this.#nodes[i]!.op.lowering.kind === "reduce" && !this.#groupOf.has(i))
         this.#growReduction(i);
@@ -174,10 +191,45 @@ class Grouper {
       const n = this.#nodes[next]!;
       if (!this.#isElementwise(n) || !sameShape(n.results[0]!.type.shape, value.type.shape)) return;
       if (!this.#fits(group, next, next)) return;
+      if (kind === "contraction") this.#absorbSibling(start, next, group);
       group.members.add(next);
       this.#groupOf.set(next, group);
       last = next;
     }
+  }
+
+  /**
+   * Another product of the same rows that `reader` combines with what is in the group (a gate, and what it gates), with the elementwise
+   * work between: both are computed by one kernel, which reads the rows once.
+   */
+  #absorbSibling(start: number, reader: number, group: Group): void {
+    for (const x of this.#nodes[reader]!.inputs) {
+      const chain = this.#chainTo(x, reader, start, group);
+      if (!chain || this.#bindings(new Set([...group.members, ...chain, reader])) > this.#limit) continue;
+      for (const i of chain) {
+        group.members.add(i);
+        this.#groupOf.set(i, group);
+      }
+      return;
+    }
+  }
+
+  /** The sibling product that a value is, and elementwise nodes from it to the value that nothing else reads. */
+  #chainTo(id: ValueId, reader: number, start: number, group: Group): readonly number[] | undefined {
+    const chain: number[] = [];
+    const { shape } = this.#nodes[start]!.results[0]!.type;
+    for (let at = this.#producer.get(id), by = reader; at !== undefined;) {
+      const n = this.#nodes[at]!;
+      const value = n.results[0]!;
+      if (group.members.has(at) || this.#groupOf.has(at) || !this.#runs(at)) return undefined;
+      if (this.#soleReader(value.id) !== by || !sameShape(value.type.shape, shape)) return undefined;
+      chain.push(at);
+      if (isSibling(this.#nodes[start]!, n, this.#types)) return chain;
+      if (!this.#isElementwise(n)) return undefined;
+      if (n.inputs.slice(1).some((x) => this.#dependsOn(x, group.members, 0))) return undefined;
+      [at, by] = [this.#producer.get(n.inputs[0]!), at];
+    }
+    return undefined;
   }
 
   #growReduction(start: number): void {
