@@ -21,6 +21,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   viewers: ["ir", "support"],
   tune: ["ir", "support"],
   adapters: ["ir", "support"],
+  lsp: ["elaborate", "parser", "ops", "ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
   // Runs in a browser, from one file: what of the compiler it can read, it reads from the document.
   page: ["explain", "ir/dim"],
@@ -50,6 +51,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "runtime",
     "onnx",
     "viewers",
+    "lsp",
     "explain",
     "tune",
     "adapters",
@@ -65,6 +67,9 @@ const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli/,
   picocolors: /^(cli|support\/)/,
   protobufjs: /^onnx\//,
+  "vscode-languageserver": /^(lsp\/server|cli\/lsp)/,
+  "vscode-languageserver-textdocument": /^lsp\/server/,
+  fflate: /^cli\/capsule/,
 };
 
 function files(folder: string): string[] {

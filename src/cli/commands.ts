@@ -7,6 +7,7 @@ import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { irCommands } from "./ir.ts";
+import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
@@ -23,6 +24,7 @@ export function addCommands(program: Command): void {
     benchCommand,
     explainCommands,
     tuneCommands,
+    lspCommand,
     machineCommands,
   ])
     add(program);

@@ -3,7 +3,7 @@
 
 import type * as ast from "../parser/ast.ts";
 import type { Dim } from "../ir/dim.ts";
-import type { Annotation } from "../ir/graph.ts";
+import type { Annotation, GraphBuilder } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { DiagnosticInit } from "../support/diagnostic.ts";
 import type { Span } from "../support/source.ts";
@@ -13,8 +13,18 @@ import type { Limits } from "./limits.ts";
 import { chainNotes, type CallChain, type Reporter } from "./report.ts";
 import { poison, type Given, type TensorValue, type Value } from "./value.ts";
 
+/** What an expression came to, and the nodes of the graph that were made for it: `builder.nodes` from `from` up to `to`. */
+export interface Observation {
+  readonly value: Value;
+  readonly builder?: GraphBuilder;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** What one elaboration has and uses up. */
 export interface Session {
+  /** Sees every expression that is evaluated, each time; for editors. */
+  readonly observe?: (e: ast.Expr, seen: Observation) => void;
   readonly report: Reporter;
   readonly limits: Limits;
   readonly lookup: OpLookup;

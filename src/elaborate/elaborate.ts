@@ -41,9 +41,12 @@ export interface ElaborateOptions {
   /** Parameters by name, as text: `--set head=original`. */
   readonly set?: Readonly<Record<string, string>>;
   readonly limits?: Partial<Limits>;
+  readonly observe?: Session["observe"];
 }
 
 export interface Elaborated {
+  /** What the names at the top of the file stand for, those of imports among them. */
+  readonly file: FileScope;
   /** Absent where there are errors. */
   readonly module?: Module;
   /** Every model of the file, with parameters, configurations and checkpoint maps. */
@@ -61,6 +64,7 @@ export function elaborate(files: Files, options: ElaborateOptions): Elaborated {
     limits,
     lookup: options.lookup,
     opNames: options.opNames ?? [],
+    ...(options.observe && { observe: options.observe }),
     used: { work: limits.work, nesting: 0, stopped: false },
   };
   const file = loadFiles(files.root, files.resolve, files.parse, limits, report);
@@ -82,7 +86,7 @@ export function elaborate(files: Files, options: ElaborateOptions): Elaborated {
   }
   const diagnostics = report.all();
   const module = { name: baseName(files.root.name), graphs };
-  return { ...(!report.failed && graphs.length > 0 && { module }), models, settings, diagnostics };
+  return { ...(!report.failed && graphs.length > 0 && { module }), file, models, settings, diagnostics };
 }
 
 function baseName(name: string): string {

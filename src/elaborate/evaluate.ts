@@ -41,7 +41,19 @@ export function hintOf(type: ast.ParamType): Hint {
 
 export function evaluate(ctx: Context, e: ast.Expr, hint: Hint = {}): Value {
   if (!spend(ctx, 1, e.span)) return poison;
-  return nested<Value>(ctx, e.span, poison, () => evaluateKind(ctx, e, hint));
+  const go = (): Value => nested<Value>(ctx, e.span, poison, () => evaluateKind(ctx, e, hint));
+  // Each call of a pipeline is seen by itself.
+  return e.kind === "call" && e.piped ? go() : observed(ctx, e, go);
+}
+
+function observed(ctx: Context, e: ast.Expr, evaluateIt: () => Value): Value {
+  const { observe } = ctx.session;
+  if (!observe) return evaluateIt();
+  const builder = ctx.graph?.builder;
+  const from = builder?.nodes.length ?? 0;
+  const value = evaluateIt();
+  observe(e, { value, ...(builder && { builder }), from, to: builder?.nodes.length ?? 0 });
+  return value;
 }
 
 function evaluateKind(ctx: Context, e: ast.Expr, hint: Hint): Value {
@@ -342,7 +354,8 @@ function evaluatePipeline(ctx: Context, e: ast.Call, hint: Hint): Value {
   let from = first;
   let value = evaluate(ctx, first);
   for (const call of calls.reverse()) {
-    value = evaluateCall(ctx, call, { value, span: headOf(from) }, hint);
+    const piped = { value, span: headOf(from) };
+    value = observed(ctx, call, () => evaluateCall(ctx, call, piped, hint));
     from = call;
   }
   return value;

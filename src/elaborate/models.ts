@@ -98,10 +98,10 @@ export function modelInfo(root: FileScope, m: FoundModel): ModelInfo {
   };
 }
 
-/** Comment lines that end right above the block. */
-function commentAbove(file: FileScope, block: ast.Block): string {
+/** Comment lines that end right above a block or another item. */
+export function commentAbove(file: Pick<FileScope, "ast">, item: Pick<ast.Block, "span">): string {
   const lines: string[] = [];
-  let line = locationOf(block.span).line - 1;
+  let line = locationOf(item.span).line - 1;
   for (const c of [...file.ast.comments].reverse()) {
     const at = locationOf(c.span).line;
     if (at > line || !c.ownLine) continue;
