@@ -12,6 +12,7 @@ import { cumsum } from "./scan.ts";
 import * as shape from "./shape.ts";
 import * as slice from "./slice.ts";
 import * as softmax from "./softmax.ts";
+import { keepTokens, pitome, tome } from "./token-reduction.ts";
 import * as trigonometry from "./trigonometry.ts";
 import { attention } from "./attention.ts";
 import { concat } from "./concat.ts";
@@ -99,6 +100,9 @@ export const allOps: readonly OpDefinition[] = [
   avgPool2d,
   maxPool2d,
   topK,
+  tome,
+  pitome,
+  keepTokens,
   route,
   groupedLinear,
   expertPlan,

@@ -53,16 +53,16 @@ function expand(
     const from = n.inputs.map(real);
     // A definition may use ops that have definitions.
     const nested = expand(n, from, c, lookup);
-    const ids = nested ?? [
-      c.add(
-        n.op.name,
-        from.map((x) => (x === "" ? undefined : x)),
-        n.attrs,
-      ),
-    ];
+    const ids = nested ?? resultsOf(c, n, from);
     n.results.forEach((r, i) => made.set(r.id, ids[i]!));
   }
   return results.map(real);
+}
+
+function resultsOf(c: RewriteContext, n: Node, inputs: readonly ValueId[]): readonly ValueId[] {
+  const given = inputs.map((x) => (x === "" ? undefined : x));
+  const first = c.add(n.op.name, given, n.attrs);
+  return n.results.length === 1 ? [first] : c.producer(first)!.results.map((r) => r.id);
 }
 
 /** The definition of this call, built in `scratch`; undefined where a kernel can be made of it as it stands. */

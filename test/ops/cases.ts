@@ -74,6 +74,16 @@ const adaptive: Maker = (r) => {
   return { inputs: { x: r.tensor(shape) }, attrs: { axes, size: axes.map(() => r.int(1, 8)) } };
 };
 
+function tokensToMerge(r: Random, tokens: number): Inputs {
+  const [batch, channels, width] = r.shape(3, 4) as [number, number, number];
+  return {
+    x: r.tensor([batch, tokens, channels]),
+    // Of one number each, all cosines would be ties.
+    metric: r.tensor([batch, tokens, width + 1]),
+    size: r.tensor([batch, tokens], "f32", 1, 4),
+  };
+}
+
 const cases: Readonly<Record<string, Maker>> = {
   constant: (r) => ({
     inputs: {},
@@ -276,6 +286,24 @@ const cases: Readonly<Record<string, Maker>> = {
       }),
       attrs: { causal: r.int(0, 1) === 1, scale: r.pick([0, 0.7]) },
     };
+  },
+  tome: (r) => {
+    const protect = r.int(0, 2);
+    const inputs = tokensToMerge(r, r.int(protect + 1, 9));
+    return { inputs, attrs: { r: r.int(0, 4), protect } };
+  },
+  pitome: (r) => {
+    const protect = r.int(0, 1);
+    const inputs = tokensToMerge(r, r.int(protect + 1, 9));
+    return { inputs, attrs: { ratio: r.float(0.5, 1), margin: r.float(0, 0.9), protect } };
+  },
+  keep_tokens: (r) => {
+    const [batch, others, channels] = r.shape(3, 6) as [number, number, number];
+    const inputs = {
+      x: r.tensor([batch, others + 1, channels]),
+      scores: r.tensor([batch, others], "f32", 0, 1),
+    };
+    return { inputs, attrs: { k: r.int(1, others), fuse: r.int(0, 1) === 1 } };
   },
   conv2d: (r) => {
     const { size, pad, stride, dilation, image } = window(r);

@@ -93,6 +93,20 @@ const adaptive: Record<string, Wrong> = {
 
 const conv = { weight: [8, 3, 3, 3] };
 
+const tokens = { x: ["B", 9, 4], metric: ["B", 9, 2], size: ["B", 9] };
+const merging = (attrs: Attrs): Record<string, Wrong> => ({
+  float: { inputs: { ...tokens, x: ["i32", ["B", 9, 4]] }, attrs },
+  rank: { inputs: { ...tokens, metric: ["B", 9] }, attrs, detail: { input: "metric" } },
+  dtype: { inputs: { ...tokens, size: ["f16", ["B", 9]] }, attrs, detail: { input: "size" } },
+  sizes: { inputs: { ...tokens, size: ["B", 8] }, attrs, detail: { input: "size", axis: 1, expected: "9" } },
+  tokens: {
+    inputs: { x: ["B", "T", 4], metric: ["B", "T", 2], size: ["B", "T"] },
+    attrs,
+    detail: { input: "x", axis: 1, got: "T" },
+  },
+  protect: { inputs: tokens, attrs: { ...attrs, protect: 3 } },
+});
+
 const q = ["B", "T", 6, 8];
 const k = ["B", "S", 2, 8];
 
@@ -263,6 +277,20 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
       inputs: { q, k, v: k, bias: [1, 2, "T", "S"] },
       detail: { input: "bias", axis: 1, expected: "6" },
     },
+  },
+  tome: { ...merging({ r: 2 }), r: { inputs: tokens, attrs: { r: -1 } } },
+  pitome: { ...merging({ ratio: 0.8 }), ratio: { inputs: tokens, attrs: { ratio: 0.4 } } },
+  keep_tokens: {
+    float: { inputs: { x: ["i32", ["B", 9, 4]], scores: ["B", 8] }, attrs: { k: 2 } },
+    rank: { inputs: { x: ["B", 9, 4], scores: [8] }, attrs: { k: 2 }, detail: { input: "scores" } },
+    dtype: { inputs: { x: ["B", 9, 4], scores: ["f16", ["B", 8]] }, attrs: { k: 2 } },
+    sizes: {
+      inputs: { x: ["B", 9, 4], scores: ["B", 9] },
+      attrs: { k: 2 },
+      detail: { axis: 1, expected: "8" },
+    },
+    tokens: { inputs: { x: ["B", "T", 4], scores: ["B", 8] }, attrs: { k: 2 } },
+    k: { inputs: { x: ["B", 9, 4], scores: ["B", 8] }, attrs: { k: 9 } },
   },
   conv2d: {
     float: { inputs: { x: ["i32", image], ...conv } },
