@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { format, parse } from "../index.ts";
-import { constantOf, evaluateDim, showDim, type Dim } from "../ir/dim.ts";
+import { constantOf, evaluateDim, showDim, subDim, type Dim } from "../ir/dim.ts";
 import type { Graph } from "../ir/graph.ts";
 import { graphStats } from "../ir/stats.ts";
 import { showType } from "../ir/types.ts";
@@ -76,7 +76,9 @@ function stats(g: Graph, dims: Readonly<Record<string, string>>): void {
     }
   };
   print(`  ${number(s.parameters)} parameters in ${g.weights.length} tensors, ${g.nodes.length} nodes`);
-  print(`  ${number(s.macs)} multiply-adds in convolutions and linear layers`);
+  print(`  ${number(s.layerMacs)} multiply-adds in convolutions and linear layers`);
+  const products = subDim(s.macs, s.layerMacs);
+  if (constantOf(products) !== 0) print(`  ${number(products)} in other products of matrices`);
 }
 
 function fmt(files: readonly string[], flags: { readonly check?: boolean; readonly stdout?: boolean }): void {

@@ -14,6 +14,8 @@ export interface GraphStats {
   readonly parameters: Dim;
   /** Multiply-adds of contractions in one run. */
   readonly macs: Dim;
+  /** Those of layers: of ops that own weights, convolutions and linear layers. The rest are products of two values. */
+  readonly layerMacs: Dim;
   /** Nodes of each op, most frequent first; prepared ones are left out. */
   readonly byOp: ReadonlyMap<string, number>;
 }
@@ -24,6 +26,7 @@ export function graphStats(graph: Graph): GraphStats {
   let nodes = 0;
   let preparedNodes = 0;
   let macs = dim(0);
+  let layerMacs = dim(0);
   const visit = (list: readonly Node[], types: ReadonlyMap<ValueId, TensorType>) => {
     for (const n of list) {
       if (n.results.every((r) => prepared.has(r.id))) {
@@ -33,14 +36,16 @@ export function graphStats(graph: Graph): GraphStats {
       nodes++;
       counts.set(n.op.name, (counts.get(n.op.name) ?? 0) + 1);
       const inputs = n.inputs.map((x) => types.get(x));
-      if (n.op.macs) macs = addDim(macs, n.op.macs(inputs, n.attrs, n.results[0]!.type));
+      const own = n.op.macs?.(inputs, n.attrs, n.results[0]!.type);
+      if (own) macs = addDim(macs, own);
+      if (own && n.op.inputs.some((x) => x.weight)) layerMacs = addDim(layerMacs, own);
       if (n.body) visit(n.body.nodes, typesOfBody(n.body));
     }
   };
   visit(graph.nodes, typesOf(graph));
   const parameters = graph.weights.map((w) => elementsOf(w.type)).reduce(addDim, dim(0));
   const byOp = new Map([...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)));
-  return { nodes, preparedNodes, parameters, macs, byOp };
+  return { nodes, preparedNodes, parameters, macs, layerMacs, byOp };
 }
 
 export function typesOfBody(body: NonNullable<Node["body"]>): ReadonlyMap<ValueId, TensorType> {

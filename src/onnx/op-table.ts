@@ -17,9 +17,9 @@ import {
   type OpContext,
   type Translate,
 } from "./context.ts";
-import { averagePool, convolution, maxPool } from "./op-window.ts";
 import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
 import { adaptiveLengths, adaptiveUnfold, resize, unfold } from "./op-unfold.ts";
+import { averagePool, convolution, depthwiseConvolution, groupedConvolution, maxPool } from "./op-window.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
 import { tensorProto } from "./writer.ts";
 
@@ -122,6 +122,15 @@ const negation: Translate = (c) =>
   c.result.dtype === "u32"
     ? c.writer.node("Sub", [c.writer.scalar(0, "u32"), c.input(0)])
     : c.writer.node("Neg", [c.input(0)]);
+
+/** Runtimes refuse a division by 0, whose remainder is 0 here. */
+const mod: Translate = (c) => {
+  const { writer } = c;
+  const [a, b] = [castTo(c, c.input(0), "i64"), castTo(c, c.input(1), "i64")];
+  const none = writer.node("Equal", [b, writer.integer(0)]);
+  const rest = writer.node("Mod", [a, writer.node("Where", [none, writer.integer(1), b])]);
+  return castTo(c, writer.node("Where", [none, writer.integer(0), rest]), c.result.dtype);
+};
 
 /** The form that runtimes know and fuse. */
 const gelu: Translate = (c) => {
@@ -229,7 +238,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   round: unary("Round"),
   sin: unary("Sin"),
   cos: unary("Cos"),
-  mod: binary("Mod"),
+  mod,
   cast,
   size: sizeAsNumber,
 
@@ -293,6 +302,8 @@ export const opTable: Readonly<Record<string, Translate>> = {
   linear,
   matmul,
   conv2d: convolution,
+  depthwise_conv2d: depthwiseConvolution,
+  grouped_conv2d: groupedConvolution,
   avg_pool2d: averagePool,
   max_pool2d: maxPool,
   unfold,

@@ -1,7 +1,7 @@
 // Convolution and pooling in ONNX.
 
-import type { Dim } from "../ir/dim.ts";
-import { fixedSize, flag, pair, type OpContext, type Translate } from "./context.ts";
+import { mulDim, type Dim } from "../ir/dim.ts";
+import { fixedSize, flag, number, pair, type OpContext, type Translate } from "./context.ts";
 
 type Pair = readonly [number, number];
 
@@ -16,7 +16,47 @@ export const convolution: Translate = (c) => {
     strides: { ints: pair(c, "stride") },
     pads: pads(pad, pad),
     dilations: { ints: pair(c, "dilation") },
+    group: { int: number(c, "groups") },
   });
+};
+
+/** The taps as the kernels of an ordinary convolution with a group for each channel. */
+export const depthwiseConvolution: Translate = (c) => {
+  const { writer } = c;
+  const kernel = pair(c, "kernel");
+  const pad = pair(c, "pad");
+  const out = fixedSize(c, c.type(1).shape[1]!);
+  const rows = writer.node("Transpose", [c.input(1)], { perm: { ints: [1, 0] } });
+  const weight = writer.node("Reshape", [rows, writer.integers([out, 1, ...kernel])]);
+  return writer.node("Conv", c.has(2) ? [c.input(0), weight, c.input(2)] : [c.input(0), weight], {
+    kernel_shape: { ints: kernel },
+    strides: { ints: pair(c, "stride") },
+    pads: pads(pad, pad),
+    dilations: { ints: pair(c, "dilation") },
+    group: { int: fixedSize(c, c.type(0).shape[1]!) },
+  });
+};
+
+/** Groups side by side are channels. */
+export const groupedConvolution: Translate = (c) => {
+  const { writer } = c;
+  const [batch, groups, channels, height, width] = c.type(0).shape as readonly [Dim, Dim, Dim, Dim, Dim];
+  const [, outs, , ...kernel] = c.type(1).shape as readonly [Dim, Dim, Dim, Dim, Dim];
+  const pad = pair(c, "pad");
+  const image = writer.shape([batch, mulDim(groups, channels), height, width], "infer one");
+  const kernels = writer.shape([mulDim(groups, outs), channels, ...kernel], "infer one");
+  const product = writer.node(
+    "Conv",
+    [writer.node("Reshape", [c.input(0), image]), writer.node("Reshape", [c.input(1), kernels])],
+    {
+      kernel_shape: { ints: kernel.map((d) => fixedSize(c, d)) },
+      strides: { ints: pair(c, "stride") },
+      pads: pads(pad, pad),
+      dilations: { ints: pair(c, "dilation") },
+      group: { int: fixedSize(c, groups) },
+    },
+  );
+  return writer.node("Reshape", [product, writer.shape(c.result.shape, "infer one")]);
 };
 
 /** A stride of 0 means the size of the window. */

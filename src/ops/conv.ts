@@ -1,9 +1,9 @@
-// Convolution of images, channels first as PyTorch has them.
+// Convolution of images, channels first as PyTorch has them. With groups it is written with the ops of grouped-conv.ts.
 
 import { and } from "../ir/expr.ts";
-import { constantOf, dim, mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { constantOf, dim, divideExact, mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
 import type { Attrs } from "../ir/graph.ts";
-import type { ReferenceContext } from "../ir/op.ts";
+import type { InferContext, ReferenceContext } from "../ir/op.ts";
 import { elementsOf, type TensorType } from "../ir/types.ts";
 import {
   checkFloat,
@@ -12,11 +12,14 @@ import {
   checkVector,
   defineOp,
   dimOf,
+  isOne,
+  numberOf,
   pairOf,
   reduced,
   same,
   sentences,
 } from "./define.ts";
+import { expandGroups } from "./grouped-conv.ts";
 import { layerAttrs } from "./linear.ts";
 import { asDoubles, multiplyRows } from "./loops.ts";
 import {
@@ -39,6 +42,19 @@ function convWindows(weight: TensorType, attrs: Attrs): readonly [Window, Window
   return windowsOf(attrs, kernelSize(weight), pairOf(attrs, "stride"));
 }
 
+/** Channels that one group reads. */
+function channelsOfGroup(c: InferContext, channels: Dim): Dim {
+  const groups = numberOf(c.attrs, "groups");
+  const own = groups >= 1 ? divideExact(channels, dim(groups)) : undefined;
+  c.check("groups", own !== undefined, {
+    input: "x",
+    axis: 1,
+    got: channels.key,
+    expected: groups >= 1 ? `a multiple of ${groups}` : "at least one group",
+  });
+  return own ?? channels;
+}
+
 export const conv2d = defineOp({
   name: "conv2d",
   doc: "Two-dimensional convolution (cross-correlation: the kernel is not flipped), padded with zeros. The weight is stored [out, in, height, width], as in PyTorch.",
@@ -49,11 +65,11 @@ export const conv2d = defineOp({
     { name: "x", doc: "[B, C, H, W], f32 or f16" },
     {
       name: "weight",
-      doc: "[out, C, kernel height, kernel width]",
+      doc: "[out, C / groups, kernel height, kernel width]",
       weight: {
         shape: (c) => [
           dimOf(c.attrs, "out"),
-          c.type("x").shape[1] ?? dim(1),
+          channelsOfGroup(c, c.type("x").shape[1] ?? dim(1)),
           ...pairOf(c.attrs, "kernel").map((k) => dim(k)),
         ],
       },
@@ -71,10 +87,16 @@ export const conv2d = defineOp({
     stride: { kind: "pair", doc: "distance between windows", default: [1, 1] },
     pad: { kind: "pair", doc: "zeros put on each side", default: [0, 0] },
     dilation: { kind: "pair", doc: "distance between taps", default: [1, 1] },
+    groups: {
+      kind: "int",
+      doc: "equal parts of the channels that are convolved apart; as many as channels: depthwise",
+      default: 1,
+    },
   },
   constraints: {
     float: sentences.float,
     rank: "x and the weight have four axes",
+    groups: "the channels of x and of the result can be cut into so many equal parts",
     channels: "x has as many channels as the weight takes",
     kernel: "the kernel's size is a number",
     window: windowSentence,
@@ -87,11 +109,19 @@ export const conv2d = defineOp({
     checkRank(c, "x", 4);
     const weight = checkRank(c, "weight", 4);
     const [out, into] = weight.shape as readonly [Dim, Dim, Dim, Dim];
-    c.check("channels", sameDim(x.shape[1]!, into), {
+    const own = channelsOfGroup(c, x.shape[1]!);
+    const groups = numberOf(c.attrs, "groups");
+    c.check("groups", divideExact(out, dim(groups)) !== undefined, {
+      input: "weight",
+      axis: 0,
+      got: out.key,
+      expected: `a multiple of ${groups}`,
+    });
+    c.check("channels", sameDim(own, into), {
       input: "x",
       axis: 1,
       got: x.shape[1]!.key,
-      expected: into.key,
+      expected: mulDim(into, dim(groups)).key,
       from: "weight",
     });
     for (const axis of [2, 3])
@@ -107,11 +137,12 @@ export const conv2d = defineOp({
     const axes = imageAxes.map((name, i) => x.axes[i] ?? name);
     return [{ dtype: x.dtype, shape: [x.shape[0]!, out, ...sizes], axes }];
   },
-  axes([, weight, bias], attrs) {
+  axes([x, weight, bias], attrs) {
     if (!weight) return [[], [], []];
     const [rows, columns] = convWindows(weight, attrs);
+    const depthwise = x && sameDim(x.shape[1]!, weight.shape[0]!) && isOne(weight.shape[1]!);
     return [
-      [same(0), reduced, windowRelation(2, rows), windowRelation(3, columns)],
+      [same(0), depthwise ? same(1) : reduced, windowRelation(2, rows), windowRelation(3, columns)],
       [same(1), reduced, reduced, reduced],
       bias ? [same(1)] : [],
     ];
@@ -138,7 +169,18 @@ export const conv2d = defineOp({
       };
     },
   },
+  /** One group is a contraction as it stands. */
+  expand(b, [x, weight, bias], attrs) {
+    const { groups, ...window } = attrs;
+    return groups === 1 ? undefined : expandGroups(b, x!, weight!, bias, Number(groups), window);
+  },
   examples: [
+    {
+      about: "depthwise: every channel has a kernel of its own",
+      inputs: { x: [[[[1, 2, 3]], [[4, 5, 6]]]], weight: [[[[1, 1]]], [[[1, -1]]]], bias: [0, 10] },
+      attrs: { groups: 2 },
+      outputs: [[[[[3, 5]], [[9, 9]]]]],
+    },
     {
       about: "a difference of neighbours",
       inputs: { x: [[[[1, 3, 6]]]], weight: [[[[-1, 1]]]] },
@@ -183,34 +225,39 @@ export const conv2d = defineOp({
   macs: ([, weight], _, result) => mulDim(elementsOf(result), productDim(weight!.shape.slice(1))),
 });
 
-/** Gathers a few windows at a time into rows, and multiplies them with the rows of the weight. */
+/** Gathers a few windows at a time into rows, and multiplies them with the rows of the weight, group by group. */
 function convolve(c: ReferenceContext) {
   const x = c.input("x");
   const weight = c.input("weight");
   const y = c.result();
   const [batch, channels, height, width] = x.shape as [number, number, number, number];
   const [, out, outHeight, outWidth] = y.shape as [number, number, number, number];
-  const [, , kernelHeight, kernelWidth] = weight.shape as [number, number, number, number];
+  const [, own, kernelHeight, kernelWidth] = weight.shape as [number, number, number, number];
   const [strideY, strideX] = pairOf(c.attrs, "stride");
   const [padY, padX] = pairOf(c.attrs, "pad");
   const [dilationY, dilationX] = pairOf(c.attrs, "dilation");
+  const groups = channels / own;
+  const outs = out / groups;
   const image = asDoubles(x.data);
   const rows = asDoubles(weight.data);
   const bias = c.has("bias") ? c.input("bias").data : undefined;
-  const length = channels * kernelHeight * kernelWidth;
+  const length = own * kernelHeight * kernelWidth;
   const positions = outHeight * outWidth;
   // Small enough to stay in cache.
   const tile = Math.max(4, Math.min(256, Math.floor(16384 / length)));
   const windows = new Float64Array(tile * length);
-  const product = new Float64Array(tile * out);
-  for (let b = 0; b < batch; b++)
+  const product = new Float64Array(tile * outs);
+  for (let part = 0; part < batch * groups; part++) {
+    const b = Math.floor(part / groups);
+    const g = part % groups;
+    const kernels = rows.subarray(g * outs * length, (g + 1) * outs * length);
     for (let first = 0; first < positions; first += tile) {
       const count = Math.min(tile, positions - first);
       for (let p = 0; p < count; p++) {
         const top = Math.floor((first + p) / outWidth) * strideY - padY;
         const left = ((first + p) % outWidth) * strideX - padX;
         let at = p * length;
-        for (let ch = 0; ch < channels; ch++)
+        for (let ch = g * own; ch < (g + 1) * own; ch++)
           for (let u = 0; u < kernelHeight; u++)
             for (let v = 0; v < kernelWidth; v++) {
               const i = top + u * dilationY;
@@ -219,10 +266,14 @@ function convolve(c: ReferenceContext) {
               windows[at++] = inside ? image[((b * channels + ch) * height + i) * width + j]! : 0;
             }
       }
-      multiplyRows(windows, count, rows, out, length, product);
+      multiplyRows(windows, count, kernels, outs, length, product);
       for (let p = 0; p < count; p++)
-        for (let o = 0; o < out; o++)
-          y.data[(b * out + o) * positions + first + p] = product[p * out + o]! + (bias ? bias[o]! : 0);
+        for (let o = 0; o < outs; o++) {
+          const channel = g * outs + o;
+          y.data[(b * out + channel) * positions + first + p] =
+            product[p * outs + o]! + (bias ? bias[channel]! : 0);
+        }
     }
+  }
   return [y];
 }

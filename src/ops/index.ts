@@ -21,6 +21,7 @@ import { conv2d } from "./conv.ts";
 import { linear, matmul } from "./linear.ts";
 import { copy, group } from "./group.ts";
 import { adaptiveAvgPool, adaptiveMaxPool } from "./adaptive.ts";
+import { depthwiseConv2d, groupedConv2d } from "./grouped-conv.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
 import { route, topK } from "./route.ts";
@@ -97,6 +98,8 @@ export const allOps: readonly OpDefinition[] = [
   matmul,
   attention,
   conv2d,
+  depthwiseConv2d,
+  groupedConv2d,
   avgPool2d,
   maxPool2d,
   topK,

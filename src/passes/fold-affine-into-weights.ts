@@ -99,6 +99,9 @@ const shiftBehindLayer: Rule = {
   },
 };
 
+const groupsApart =
+  "each group of the convolution reads channels of its own, which the vector does not tell apart";
+
 const scaleBeforeLayer: Rule = {
   name: "scale-before-layer",
   equation: "W (x * s) + b = (W diag(s)) x + b,  and for / s",
@@ -110,8 +113,9 @@ const scaleBeforeLayer: Rule = {
     if (!layer || !before || (before.op.name !== "mul" && before.op.name !== "div")) return null;
     const affine = affineOf(c, before, layer.axis);
     if (!affine) return null;
+    if (layer.inputAxis === undefined) return c.refuse(groupsApart);
     c.matched(before);
-    const weight = scaledWeight(c, layer.weight, affine.vector, 1, before.op.name);
+    const weight = scaledWeight(c, layer.weight, affine.vector, layer.inputAxis, before.op.name);
     return [withInputs(c, layer, { x: affine.y, weight })];
   },
 };
@@ -127,9 +131,10 @@ const shiftBeforeLayer: Rule = {
     if (!layer || !before || (before.op.name !== "add" && before.op.name !== "sub")) return null;
     const affine = affineOf(c, before, layer.axis);
     if (!affine) return null;
+    if (layer.inputAxis === undefined) return c.refuse(groupsApart);
     if (layer.padded) return c.refuse("the padding is zeros, not the shift: results at the border differ");
     c.matched(before);
-    const shift = weightTimes(c, layer.weight, affine.vector);
+    const shift = weightTimes(c, layer.weight, affine.vector, layer.inputAxis);
     if (layer.bias)
       return [withInputs(c, layer, { x: affine.y, bias: c.add(before.op.name, [layer.bias, shift]) })];
     const bias = before.op.name === "add" ? shift : c.add("neg", [shift]);

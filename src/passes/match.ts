@@ -1,11 +1,11 @@
 // What rules of several passes look for: literals, values that vary along one axis only, and layers (linear, conv2d) with prepared
 // weights. Knows these few ops by name; holds no rule.
 
-import { constantOf, dim, type Dim } from "../ir/dim.ts";
+import { constantOf, dim, sameDim, type Dim } from "../ir/dim.ts";
 import type { Attrs, Node, ValueId } from "../ir/graph.ts";
 import type { RewriteContext } from "../ir/rewrite-types.ts";
 import { sameShape } from "../ir/types.ts";
-import { isOne, pairOf } from "../ops/define.ts";
+import { isOne, numberOf, pairOf } from "../ops/define.ts";
 
 /** The two inputs of a binary op with the one that `is` second; undefined where neither is. */
 export function operandWhere(
@@ -89,6 +89,8 @@ export interface Layer {
   /** Some results read zeros that stand around the input. */
   readonly padded: boolean;
   readonly strided: boolean;
+  /** Axis of the weight that the input's channels run along; undefined where groups of several channels each have their own. */
+  readonly inputAxis: 0 | 1 | undefined;
 }
 
 export function layerOf(c: RewriteContext, node: Node | undefined): Layer | undefined {
@@ -98,15 +100,18 @@ export function layerOf(c: RewriteContext, node: Node | undefined): Layer | unde
   const rank = c.type(x).shape.length;
   const common = { node, x, weight, bias: bias || undefined, rank };
   if (node.op.name === "linear")
-    return { ...common, axis: rank - 1, pointwise: true, padded: false, strided: false };
+    return { ...common, axis: rank - 1, pointwise: true, padded: false, strided: false, inputAxis: 1 };
   const { shape } = c.type(weight);
   const padded = pairOf(node.attrs, "pad").some((p) => p > 0);
+  const depthwise = constantOf(shape[1]!) === 1 && sameDim(shape[0]!, c.type(x).shape[1]!);
+  const dense = numberOf(node.attrs, "groups") === 1;
   return {
     ...common,
     axis: 1,
     pointwise: !padded && constantOf(shape[2]!) === 1 && constantOf(shape[3]!) === 1,
     padded,
     strided: pairOf(node.attrs, "stride").some((s) => s !== 1),
+    inputAxis: dense ? 1 : depthwise ? 0 : undefined,
   };
 }
 
@@ -133,8 +138,8 @@ export function scaledWeight(
 }
 
 /** W t: what a shift of the layer's input adds to each output channel. */
-export function weightTimes(c: RewriteContext, weight: ValueId, vector: ValueId): ValueId {
-  return rowSums(c, scaledWeight(c, weight, vector, 1));
+export function weightTimes(c: RewriteContext, weight: ValueId, vector: ValueId, axis: 0 | 1 = 1): ValueId {
+  return rowSums(c, scaledWeight(c, weight, vector, axis));
 }
 
 /** W 1, per output channel. */

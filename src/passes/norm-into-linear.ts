@@ -23,6 +23,7 @@ const norms: ReadonlySet<string> = new Set(["group_norm", "layer_norm", "rms_nor
 
 /** Why a norm cannot go behind a layer that reads it; undefined where it can. */
 function obstacle(layer: Layer, norm: Node): string | undefined {
+  if (layer.inputAxis !== 1) return "each group of the convolution reads a part of the channels";
   const { rank, axis } = layer;
   if (layer.padded) return "the padding is zeros, not the norm's shift: results at the border differ";
   if (!layer.pointwise) return "the kernel is larger than 1x1: a result would need the statistics of several";

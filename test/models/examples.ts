@@ -17,6 +17,8 @@ interface Variant {
 const usual: Sizes = { B: 2, C: 6, D: 5, H: 9, L: 7, N: 6, T: 7, W: 8 };
 
 const variants: Readonly<Record<string, readonly Variant[]>> = {
+  caformer: [{ sizes: [{ B: 2, H: 40, W: 33 }] }],
+  convformer: [{ sizes: [{ B: 1, H: 40, W: 48 }] }],
   digits_poolformer: [{ sizes: [{ B: 1 }, { B: 3 }] }],
   poolformer: [
     { set: { head: "timm", taps: "true" }, sizes: [{ B: 2, H: 32, W: 64 }] },

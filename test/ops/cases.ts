@@ -307,16 +307,38 @@ const cases: Readonly<Record<string, Maker>> = {
   },
   conv2d: (r) => {
     const { size, pad, stride, dilation, image } = window(r);
-    const [batch, channels, out] = r.shape(3, 3) as [number, number, number];
+    const [batch, own, outs] = r.shape(3, 3) as [number, number, number];
+    const groups = r.pick([1, 1, 2, 3]);
+    const bias = maybe(r, () => r.tensor([outs * groups]));
+    return {
+      inputs: present({
+        x: r.tensor([batch, own * groups, ...image]),
+        weight: r.tensor([outs * groups, own, ...size]),
+        bias,
+      }),
+      attrs: { stride, pad, dilation, groups },
+    };
+  },
+  depthwise_conv2d: (r) => {
+    const { size, pad, stride, dilation, image } = window(r);
+    const channels = r.pick([1, 3, 4, 8]);
+    const out = channels * r.pick([1, 1, 2]);
     const bias = maybe(r, () => r.tensor([out]));
     return {
       inputs: present({
-        x: r.tensor([batch, channels, ...image]),
-        weight: r.tensor([out, channels, ...size]),
+        x: r.tensor([r.int(1, 2), channels, ...image]),
+        taps: r.tensor([size[0]! * size[1]!, out]),
         bias,
       }),
-      attrs: { stride, pad, dilation },
+      attrs: { kernel: size, stride, pad, dilation },
     };
+  },
+  grouped_conv2d: (r) => {
+    const { size, pad, stride, dilation, image } = window(r);
+    const [batch, groups, channels, out] = r.shape(4, 3) as [number, number, number, number];
+    const x = r.tensor([batch, groups, channels, ...image]);
+    const weight = r.tensor([groups, out, channels, ...size]);
+    return { inputs: { x, weight }, attrs: { stride, pad, dilation } };
   },
   avg_pool2d: (r) => {
     const { size, pad, stride, image } = window(r);

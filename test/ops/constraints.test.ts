@@ -295,6 +295,7 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
   conv2d: {
     float: { inputs: { x: ["i32", image], ...conv } },
     rank: { inputs: { x: [3, 4], ...conv } },
+    groups: { inputs: { x: image, ...conv }, attrs: { groups: 2 }, detail: { input: "x", axis: 1 } },
     channels: {
       inputs: { x: ["B", 4, "H", "W"], ...conv },
       detail: { input: "x", axis: 1, got: "4", from: "weight" },
@@ -304,6 +305,18 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     fits: { inputs: { x: [1, 3, 2, 8], ...conv }, detail: { axis: 2 } },
     bias: { inputs: { x: image, ...conv, bias: [3] } },
     dtype: { inputs: { x: image, weight: ["f16", [8, 3, 3, 3]] } },
+  },
+  depthwise_conv2d: {
+    float: { inputs: { x: ["i32", image], taps: [9, 3] }, attrs: { kernel: [3, 3] } },
+    rank: { inputs: { x: image, taps: [3] }, attrs: { kernel: [3, 3] }, detail: { input: "taps" } },
+    window: { inputs: { x: image, taps: [9, 3] }, attrs: { kernel: [3, 3], stride: [0, 1] } },
+    fits: { inputs: { x: [1, 3, 2, 8], taps: [9, 3] }, attrs: { kernel: [3, 3] }, detail: { axis: 2 } },
+  },
+  grouped_conv2d: {
+    float: { inputs: { x: ["i32", [1, 2, 3, 8, 8]], weight: [2, 4, 3, 3, 3] } },
+    rank: { inputs: { x: image, weight: [2, 4, 3, 3, 3] } },
+    window: { inputs: { x: [1, 2, 3, 8, 8], weight: [2, 4, 3, 3, 3] }, attrs: { stride: [0, 1] } },
+    fits: { inputs: { x: [1, 2, 3, 2, 8], weight: [2, 4, 3, 3, 3] } },
   },
   avg_pool2d: pooling,
   max_pool2d: pooling,
