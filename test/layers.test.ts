@@ -20,6 +20,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   onnx: ["ir", "support"],
   viewers: ["ir", "support"],
   tune: ["ir", "support"],
+  routing: ["ops", "ir", "support"],
   adapters: ["ir", "support"],
   lsp: ["elaborate", "parser", "ops", "ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
@@ -54,6 +55,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "lsp",
     "explain",
     "tune",
+    "routing",
     "adapters",
   ],
 };

@@ -12,6 +12,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
+  "calibrate-number":
+    "A flag of `calibrate-router` is out of its range. The message has the flag and the range.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
   "export-flag": "A flag of `export` means nothing for the format that is written. Leave it out.",
   "export-format":
@@ -23,6 +25,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "weights-missing":
     "The command computes with weights and was given none. `--weights FILE.safetensors` reads trained ones, `--weights seed:0` makes them from their names.",
+  "no-router":
+    "`calibrate-router` sets selection biases: the model needs a router whose bias is a weight of its checkpoint, and data to count loads over.",
   "output-exists":
     "The folder or file to write is there already. `--force` writes over it, `-o` names another. Nothing was changed.",
   "page-not-built":

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { benchCommand } from "./bench.ts";
+import { calibrateCommand } from "./calibrate-router.ts";
 import { checkCommands } from "./check.ts";
 import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
@@ -25,6 +26,7 @@ export function addCommands(program: Command): void {
     explainCommands,
     tuneCommands,
     lspCommand,
+    calibrateCommand,
     machineCommands,
   ])
     add(program);

@@ -30,3 +30,16 @@ function taken(t: Tensor, from: number, count: number, of: number): Tensor {
   }
   return { dtype: t.dtype, shape, data: out };
 }
+
+/** Share of rows of [rows, classes] whose largest number is at the label. */
+export function shareRight(logits: Tensor, labels: Tensor): number {
+  const classes = logits.shape[1]!;
+  let right = 0;
+  for (let r = 0; r < labels.data.length; r++) {
+    const row = logits.data.subarray(r * classes, (r + 1) * classes);
+    let best = 0;
+    for (let i = 1; i < classes; i++) if (row[i]! > row[best]!) best = i;
+    if (best === labels.data[r]) right++;
+  }
+  return right / labels.data.length;
+}

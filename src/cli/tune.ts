@@ -19,7 +19,7 @@ import { colors, need, print, showJson, sound, type ModelFlags } from "./common.
 import { readBytes } from "./files.ts";
 import { runOptions } from "./options.ts";
 import { dimsOf } from "./run.ts";
-import { rowsOf, takeRows } from "./rows.ts";
+import { rowsOf, shareRight, takeRows } from "./rows.ts";
 import { wantedWeights, weightsFor } from "./weights.ts";
 
 interface TuneFlags extends ModelFlags {
@@ -215,15 +215,7 @@ class Tuned implements Tunable {
       ...(wanted !== undefined && { outputs: [wanted] }),
     });
     const logits = wanted === undefined ? Object.values(outputs)[0]! : outputs[wanted]!;
-    const classes = logits.shape[1]!;
-    let right = 0;
-    for (let r = 0; r < labels.data.length; r++) {
-      const row = logits.data.subarray(r * classes, (r + 1) * classes);
-      let best = 0;
-      for (let i = 1; i < classes; i++) if (row[i]! > row[best]!) best = i;
-      if (best === labels.data[r]) right++;
-    }
-    return right / labels.data.length;
+    return shareRight(logits, labels);
   }
 }
 

@@ -290,7 +290,8 @@ function softmaxOf(z: readonly number[]): number[] {
 
 const sigmoidOf = (x: number): number => 1 / (1 + Math.exp(-x));
 
-function scoresOf(z: readonly number[], kind: string): readonly number[] {
+/** Scores of one token, by the `scores` attribute. */
+export function scoresOf(z: readonly number[], kind: string): readonly number[] {
   return kind === "softmax" ? softmaxOf(z) : kind === "sigmoid" ? z.map(sigmoidOf) : z;
 }
 

@@ -53,3 +53,21 @@ describe("tune", () => {
     await refused(["tune-merge", path("not.log"), "--log", path("x.log")], "tune-log", "not.log");
   });
 });
+
+describe("calibrate-router", () => {
+  it("says what is wrong, and runs over data", async () => {
+    const moe = ["calibrate-router", "examples/digits_moe.model", "--weights", "seed:0", "--input", data];
+    await refused(
+      ["calibrate-router", model, ...rows.slice(4), "--input", data],
+      "no-router",
+      "BiasedRouter",
+    );
+    await refused([...moe, "--rule", "nosign"], "calibrate-number", "--rule nosign");
+    await refused([...moe, "--batches", "0"], "calibrate-number", "--batches 0");
+    const out = path("biases.safetensors");
+    const report = await done(...moe, "--config", "tiny", "--batches", "1", "--rows", "8", "-o", out);
+    expect(report).toMatchObject({ rule: "sign", batches: 1 });
+    expect((report["after"] as { routers: unknown[] }).routers.length).toBe(2);
+    expect(readFileSync(out).length).toBeGreaterThan(100);
+  });
+});
