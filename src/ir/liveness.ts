@@ -12,12 +12,14 @@ import {
   countOf,
   endOf,
   isNonNegative,
+  isPicked,
   isWhole,
   mergeBoxes,
   rangeOf,
   wholeBox,
   type Box,
   type Positions,
+  type Range,
 } from "./positions.ts";
 import { externalReads } from "./rewrite-graph.ts";
 import type { TensorType } from "./types.ts";
@@ -89,7 +91,7 @@ export function liveBoxes(graph: Graph): Liveness {
     if (made.reason !== undefined) stops.push({ node, reason: made.reason });
     for (const box of made.boxes)
       for (const [i, x] of node.inputs.entries()) {
-        const needed = x === "" ? undefined : neededOf(ties, i, box, result!.type.shape);
+        const needed = x === "" ? undefined : neededOf(ties, i, box, result!.type.shape, node.inputs);
         if (needed) want(x, { box: needed, by: node.op.name });
       }
   }
@@ -152,11 +154,13 @@ const partial: ReadonlySet<AxisRelation["kind"]> = new Set([
 /** Why a node does not make some positions of a result axis from parts of its inputs; undefined where it does. */
 function faultAlong(node: Node, ties: readonly Tie[], axis: number, box: Box): string | undefined {
   const { name } = node.op;
-  const p = asRange(box[axis]!, node.results[0]!.type.shape[axis]!);
   const tied = ties.filter(({ relation: r }) =>
     r.kind === "joined" ? r.axes.includes(axis) : "axis" in r && r.axis === axis,
   );
   if (tied.some((t) => !partial.has(t.relation.kind))) return `${name} mixes positions of the axis`;
+  const picked = box[axis]!;
+  if (isPicked(picked)) return faultOfPicking(name, ties, tied, axis, box);
+  const p = asRange(picked, node.results[0]!.type.shape[axis]!);
   const toTheEnd = p.step === 1 && sameDim(endOf(p), node.results[0]!.type.shape[axis]!);
   if (tied.some((t) => t.relation.kind === "tail") && !toTheEnd)
     return `${name} counts positions from the end of the axis, and these are not the last ones`;
@@ -177,8 +181,23 @@ function faultAlong(node: Node, ties: readonly Tie[], axis: number, box: Box): s
     : undefined;
 }
 
+/** Why positions that differ from sample to sample are not made alone: each input must have samples and positions of its own. */
+function faultOfPicking(name: string, ties: readonly Tie[], tied: readonly Tie[], axis: number, box: Box) {
+  const carriers = tied.filter((t) => t.relation.kind !== "broadcast");
+  if (carriers.some((t) => t.relation.kind !== "same"))
+    return `${name} does not treat positions one by one, and which are wanted differs from sample to sample`;
+  const sampled = (input: number) =>
+    ties.some(
+      (t) => t.input === input && t.axis === 0 && t.relation.kind === "same" && t.relation.axis === 0,
+    );
+  if (carriers.length === 0 || axis === 0 || box[0] !== "all" || !carriers.every((t) => sampled(t.input)))
+    return `an input of ${name} is the same for all samples, and which positions are wanted is not`;
+  return undefined;
+}
+
 /** Is what the box holds of a node just parts of its inputs, one behind the other? A slice, some of a concat, the inside of a pad. */
 export function isAssembled(node: Node, ties: readonly Tie[], box: Box): boolean {
+  if (ties.some((t) => t.relation.kind === "picked" && box[t.relation.axis] === "all")) return true;
   const byAxis = new Map<number, Tie[]>();
   for (const t of ties) {
     if (t.relation.kind !== "part") continue;
@@ -189,11 +208,14 @@ export function isAssembled(node: Node, ties: readonly Tie[], box: Box): boolean
   // Several inputs that are wanted whole stay as they are.
   if (node.inputs.length > 1 && [...byAxis.keys()].every((axis) => box[axis] === "all")) return false;
   const { shape } = node.results[0]!.type;
-  return [...byAxis].every(([axis, parts]) => coversParts(parts, asRange(box[axis]!, shape[axis]!)));
+  return [...byAxis].every(([axis, parts]) => {
+    const p = box[axis]!;
+    return !isPicked(p) && coversParts(parts, asRange(p, shape[axis]!));
+  });
 }
 
 /** Do the inputs that a result is put together of have all the positions of p, and is it known which has which? */
-function coversParts(parts: readonly Tie[], p: Positions & object): boolean {
+function coversParts(parts: readonly Tie[], p: Range): boolean {
   let covered = dim(0);
   for (const { relation, size } of parts) {
     const cut = relation.kind === "part" ? partOf(relation, p, size) : undefined;
@@ -206,7 +228,7 @@ function coversParts(parts: readonly Tie[], p: Positions & object): boolean {
 /** Positions of an input axis that a range of a result axis is cut out of; undefined where that depends on sizes. */
 export function partOf(
   r: AxisRelation & { readonly kind: "part" },
-  p: Positions & object,
+  p: Range,
   size: Dim,
 ): Positions | "none" | undefined {
   const start = addDim(r.start, mulDim(dim(r.step), p.start));
@@ -223,7 +245,7 @@ export function partOf(
 /** Positions that windows in a row read; undefined where some reach over the border, so that they are not all alike. */
 export function windowed(
   r: AxisRelation & { readonly kind: "window" },
-  p: Positions & object,
+  p: Range,
   size: Dim,
 ): Positions | undefined {
   if (r.size === 1 && r.pad === 0)
@@ -242,24 +264,34 @@ export function neededOf(
   input: number,
   box: Box,
   shape: readonly Dim[],
+  inputs: readonly ValueId[],
 ): Box | undefined {
   const needed = ties
     .filter((t) => t.input === input)
-    .map(({ relation: r, size }): Positions | "none" => {
-      if (r.kind === "same" || r.kind === "tail") return box[r.axis]!;
-      if (r.kind === "part") {
-        // All of a result that is put together needs all of its parts, and all of a slice just what is sliced.
-        const p = asRange(box[r.axis]!, shape[r.axis]!);
-        return partOf(r, p, size) ?? "all";
-      }
-      if (r.kind === "window" && (box[r.axis] !== "all" || r.size === 1))
-        return windowed(r, asRange(box[r.axis]!, shape[r.axis]!), size) ?? "all";
-      if (r.kind === "joined" && box[r.axes[0]!] !== "all") {
-        const p = asRange(box[r.axes[0]!]!, shape[r.axes[0]!]!);
-        const inner = r.axes.slice(1).reduce((n, a) => mulDim(n, shape[a]!), dim(1));
-        return rangeOf(mulDim(p.start, inner), 1, mulDim(p.count, inner), size);
-      }
-      return "all";
-    });
+    .map(({ relation: r, size }) => neededAlong(r, size, box, shape, inputs));
   return needed.some((p) => p === "none") ? undefined : (needed as Box);
+}
+
+function neededAlong(
+  r: AxisRelation,
+  size: Dim,
+  box: Box,
+  shape: readonly Dim[],
+  inputs: readonly ValueId[],
+): Positions | "none" {
+  if (r.kind === "same" || r.kind === "tail") return box[r.axis]!;
+  if (r.kind === "picked")
+    return box[r.axis] === "all" ? { by: inputs[r.by]!, batch: shape[0]!, count: shape[r.axis]! } : "all";
+  const axis = r.kind === "joined" ? r.axes[0]! : "axis" in r ? r.axis : undefined;
+  const p = axis === undefined ? "all" : box[axis]!;
+  if (axis === undefined || isPicked(p)) return "all";
+  const range = asRange(p, shape[axis]!);
+  // All of a result that is put together needs all of its parts, and all of a slice just what is sliced.
+  if (r.kind === "part") return partOf(r, range, size) ?? "all";
+  if (r.kind === "window" && (p !== "all" || r.size === 1)) return windowed(r, range, size) ?? "all";
+  if (r.kind === "joined" && p !== "all") {
+    const inner = r.axes.slice(1).reduce((n, a) => mulDim(n, shape[a]!), dim(1));
+    return rangeOf(mulDim(range.start, inner), 1, mulDim(range.count, inner), size);
+  }
+  return "all";
 }

@@ -109,6 +109,8 @@ export type AxisRelation =
     }
   /** Result position p of `axis` is position start + p*step where the axis has one; elsewhere it is none of this input's (concat, pad). */
   | { readonly kind: "part"; readonly axis: number; readonly start: Dim; readonly step: number }
+  /** Result position p of `axis` is the position that input `by` says for each sample (axis 0), the same for all else of the sample. */
+  | { readonly kind: "picked"; readonly axis: number; readonly by: number }
   /** The positions are those of the result axes named, in row-major order (a reshape that splits an axis). */
   | { readonly kind: "joined"; readonly axes: readonly number[] }
   /** Result position p of `axis` is at the same place, and uses every position (softmax, norm statistics). */

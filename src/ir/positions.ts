@@ -13,6 +13,7 @@ import {
   symbolsOf,
 } from "./dim.ts";
 import type { Dim } from "./dim.ts";
+import type { ValueId } from "./graph.ts";
 
 /** Positions start + step * i for 0 <= i < count. */
 export interface Range {
@@ -21,7 +22,16 @@ export interface Range {
   readonly count: Dim;
 }
 
-export type Positions = "all" | Range;
+/** Positions that a value says when the model runs, for each sample: its elements are [batch, count] in row-major order. */
+export interface Picked {
+  readonly by: ValueId;
+  readonly batch: Dim;
+  readonly count: Dim;
+}
+
+export type Positions = "all" | Range | Picked;
+
+export const isPicked = (p: Positions): p is Picked => p !== "all" && "by" in p;
 
 /** One set of positions per axis. */
 export type Box = readonly Positions[];
@@ -33,7 +43,7 @@ export function rangeOf(start: Dim, step: number, count: Dim, size: Dim): Positi
   return constantOf(start) === 0 && step === 1 && sameDim(count, size) ? "all" : { start, step, count };
 }
 
-export const asRange = (p: Positions, size: Dim): Range =>
+export const asRange = (p: "all" | Range, size: Dim): Range =>
   p === "all" ? { start: dim(0), step: 1, count: size } : p;
 
 export const countOf = (p: Positions, size: Dim): Dim => (p === "all" ? size : p.count);
@@ -51,7 +61,12 @@ export function sameBox(a: Box, b: Box): boolean {
 
 /** Equal for equal boxes. */
 export function boxKey(box: Box): string {
-  return box.map((p) => (p === "all" ? "*" : `${p.start.key}+${p.step}*${p.count.key}`)).join(", ");
+  return box.map(positionsKey).join(", ");
+}
+
+function positionsKey(p: Positions): string {
+  if (p === "all") return "*";
+  return isPicked(p) ? `by ${p.by}` : `${p.start.key}+${p.step}*${p.count.key}`;
 }
 
 /** Is d >= 0 for all sizes of 1 or more? False where that is not plain. */
@@ -70,6 +85,8 @@ const isAtMost = (a: Dim, b: Dim): boolean => isNonNegative(subDim(b, a));
 /** Where `inner` stands among the positions of `outer`; undefined where it is not known to lie in it. */
 export function relativeTo(outer: Positions, inner: Positions, size: Dim): Positions | undefined {
   if (outer === "all") return inner;
+  if (isPicked(outer) || isPicked(inner))
+    return positionsKey(outer) === positionsKey(inner) ? "all" : undefined;
   const b = asRange(inner, size);
   const start = divideExact(subDim(b.start, outer.start), dim(outer.step));
   const inside = start && isNonNegative(start) && isAtMost(endOf(b), endOf(outer));
@@ -88,6 +105,7 @@ function hullOf(a: Positions, b: Positions, size: Dim): Positions {
   if (boxKey([a]) === boxKey([b])) return a;
   if (relativeTo(a, b, size) !== undefined) return a;
   if (relativeTo(b, a, size) !== undefined) return b;
+  if (isPicked(a) || isPicked(b)) return "all";
   const start = isAtMost(a.start, b.start) ? a.start : isAtMost(b.start, a.start) ? b.start : undefined;
   const [x, y] = [endOf(a), endOf(b)];
   const end = isAtMost(x, y) ? y : isAtMost(y, x) ? x : undefined;
@@ -116,6 +134,8 @@ const worthApart = 7 / 8;
 /** Few boxes that hold all of those given: boxes that touch or overlap become one where that makes no more to compute. */
 export function mergeBoxes(boxes: readonly Box[], sizes: readonly Dim[]): readonly Box[] {
   const volume = (box: Box) => volumeOf(box, sizes);
+  // What picks positions may itself depend on others, so that these two cannot come one after the other.
+  if (boxes.some((box) => box.some(isPicked))) return [boxes.reduce((a, b) => hullOfBoxes(a, b, sizes))];
   let merged: readonly Box[] = [];
   for (const box of boxes) {
     let grown = box;

@@ -144,7 +144,11 @@ export const takeAlongAxis = defineOp({
   axes([x, index], attrs) {
     const axis = axisOf(attrs, "axis", x?.shape.length ?? 0);
     return [
-      (x?.shape ?? []).map((_, i) => (i === axis ? other : same(i))),
+      (x?.shape ?? []).map((_, i): AxisRelation => {
+        if (i !== axis) return same(i);
+        const onePerSample = axis > 0 && index?.shape.every((d, j) => j === 0 || j === axis || isOne(d));
+        return onePerSample ? { kind: "picked", axis, by: 1 } : other;
+      }),
       (index?.shape ?? []).map((d, i): AxisRelation =>
         i !== axis && isOne(d) && !isOne(x!.shape[i]!) ? { kind: "broadcast", axis: i } : same(i),
       ),

@@ -2,7 +2,7 @@
 // they are is found from the outputs backwards (ir/liveness.ts); here the graph is made again with just these boxes, in one sweep.
 // How axes relate is on the op's record, so this holds for any op whose result at a position needs that position of its inputs alone.
 
-import { constantOf, sameDim, subDim, type Dim } from "../ir/dim.ts";
+import { constantOf, dim, sameDim, subDim, type Dim } from "../ir/dim.ts";
 import { GraphBuilder, preparedValues, typesOf } from "../ir/graph.ts";
 import type { AttrValue, Attrs, Graph, Node, Value, ValueId } from "../ir/graph.ts";
 import { liveBoxes, isAssembled, neededOf, tiesOf, type Liveness, type Tie } from "../ir/liveness.ts";
@@ -11,6 +11,7 @@ import {
   countOf,
   endOf,
   holds,
+  isPicked,
   isWhole,
   relativeTo,
   sameBox,
@@ -77,7 +78,7 @@ class Shrinker {
   }
 
   run(): { readonly graph: Graph; readonly events: readonly RewriteEvent[] } {
-    for (const node of this.#graph.nodes) {
+    for (const node of this.#inOrder()) {
       const boxes = this.#liveness.boxes.get(node.results[0]!.id) ?? [];
       if (node.results.length > 1 || node.body || this.#prepared.has(node.results[0]!.id)) {
         if (node.results.some((r) => this.#liveness.boxes.has(r.id))) this.#copy(node);
@@ -91,6 +92,21 @@ class Shrinker {
     const made = this.#withHeirs(renameUses({ ...this.#graph, nodes: this.#builder.nodes }, renamed));
     const nextId = Math.max(this.#graph.nextId, nextIdAfter(made));
     return { graph: { ...made, nextId }, events: this.#events };
+  }
+
+  /** The nodes, with those that say which positions are wanted in front of those that are wanted of them. */
+  #inOrder(): readonly Node[] {
+    const needed = new Set<ValueId>();
+    for (const boxes of this.#liveness.boxes.values())
+      for (const p of boxes.flat()) if (isPicked(p)) needed.add(p.by);
+    if (needed.size === 0) return this.#graph.nodes;
+    const first = new Set<Node>();
+    for (const node of [...this.#graph.nodes].reverse()) {
+      if (!node.results.some((r) => needed.has(r.id))) continue;
+      first.add(node);
+      for (const x of node.inputs) needed.add(x);
+    }
+    return [...this.#graph.nodes].sort((a, b) => Number(first.has(b)) - Number(first.has(a)));
   }
 
   /** The node as it is, of inputs that are whole. */
@@ -137,7 +153,7 @@ class Shrinker {
       if (x === "") return undefined;
       // A layer with a stride skips positions by itself where they are all there.
       if (whole && this.#isWhole(x)) return this.#wholeOf(x);
-      return neededOf(ties, i, box, result.type.shape)!;
+      return neededOf(ties, i, box, result.type.shape, node.inputs)!;
     });
     const inputs = node.inputs.map((x, i) => (x === "" ? x : this.#read(x, needs[i]!, node)));
     const attrs = attrsFor(node, ties, box, needs);
@@ -164,8 +180,9 @@ class Shrinker {
   /** What a slice, or another node that only puts parts together, comes to where the parts are there. */
   #assemble(node: Node, ties: readonly Tie[], box: Box): ValueId {
     const { shape } = node.results[0]!.type;
-    const pieces = node.inputs.flatMap((x, i): ValueId[] => {
-      const needed = neededOf(ties, i, box, shape);
+    const picks = ties.some((t) => t.relation.kind === "picked");
+    const pieces = (picks ? node.inputs.slice(0, 1) : node.inputs).flatMap((x, i): ValueId[] => {
+      const needed = neededOf(ties, i, box, shape, node.inputs);
       return needed ? [this.#read(x, needed, node)] : [];
     });
     const { spans, scope, op, attrs } = node;
@@ -184,6 +201,13 @@ class Shrinker {
     for (const [axis, p] of needed.entries()) {
       const cut = relativeTo(holder.box[axis]!, p, shape[axis]!)!;
       if (cut === "all") continue;
+      if (isPicked(cut)) {
+        const dims = shape.map((_, i) => (i === 0 ? cut.batch : i === axis ? cut.count : dim(1)));
+        const by = this.#read(cut.by, this.#wholeOf(cut.by), reader);
+        const index = this.#builder.call("reshape", [by], { dims }, options);
+        at = this.#builder.call("take_along_axis", [at, index], { axis }, options);
+        continue;
+      }
       const size = countOf(holder.box[axis]!, shape[axis]!);
       at = this.#builder.call("slice", [at], { axis, ...cutOf(cut, size), step: cut.step }, options);
     }

@@ -6,6 +6,7 @@ import { deadTokens } from "./dead-tokens.ts";
 import { decompose } from "./decompose.ts";
 import { dropDead } from "./drop-dead.ts";
 import { dropZeroBranches } from "./drop-zero-branches.ts";
+import { dropIrrelevant } from "./drop-irrelevant.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
 import { foldAttention } from "./fold-attention.ts";
@@ -14,8 +15,10 @@ import { formGroups } from "./form-groups.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import { planExperts } from "./plan-experts.ts";
+import { maxBeforeMap } from "./max-before-map.ts";
 import type { Pass } from "./pass.ts";
 import { poolMixer } from "./pool-mixer.ts";
+import { repeatLater } from "./repeat-later.ts";
 import { shareDuplicates } from "./share-duplicates.ts";
 
 /** The same pass a second time, under a name of its own so that each can be switched off or stopped after. */
@@ -33,6 +36,9 @@ export const pipeline: readonly Pass[] = [
   // 2. Touch fewer tokens.
   dropZeroBranches, // only where asked for: what it assumes of the weights is checked at load
   deadTokens,
+  dropIrrelevant,
+  repeatLater,
+  maxBeforeMap,
   foldAttention, // after dead tokens are gone: of a class token one query is left
   poolMixer, // before norms go anywhere else: it needs only a part of one
   // 3. Let the prepare program do what depends on weights alone.
