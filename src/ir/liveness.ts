@@ -6,7 +6,7 @@
 
 import { addDim, constantOf, dim, mulDim, sameDim, subDim, type Dim } from "./dim.ts";
 import { preparedValues, typesOf, type Graph, type Node, type ValueId } from "./graph.ts";
-import type { AxisRelation } from "./op.ts";
+import type { AttrSpec, AxisRelation } from "./op.ts";
 import {
   asRange,
   countOf,
@@ -165,8 +165,10 @@ function faultAlong(node: Node, ties: readonly Tie[], axis: number, box: Box): s
   if (tied.some((t) => t.relation.kind === "tail") && !toTheEnd)
     return `${name} counts positions from the end of the axis, and these are not the last ones`;
   const carriers = tied.filter((t) => t.relation.kind !== "broadcast");
-  const repeats = node.op.traits.includes("movement") && node.inputs.length > 0;
-  if (carriers.length === 0 && !repeats) return `${name} makes the axis itself`;
+  const moves = node.op.traits.includes("movement");
+  if (!moves && namesSizeOf(node, axis)) return `${name} is told the size of the axis`;
+  if (carriers.length === 0 && shapeAttr(node) === undefined) return `${name} makes the axis itself`;
+  if (!moves && ties.some((t) => t.relation.kind === "other")) return `${name} moves values across the axis`;
   for (const { relation: r, size } of carriers) {
     if (r.kind === "joined") {
       const inner = r.axes.slice(1).every((a) => box[a] === "all");
@@ -212,6 +214,27 @@ export function isAssembled(node: Node, ties: readonly Tie[], box: Box): boolean
     const p = box[axis]!;
     return !isPicked(p) && coversParts(parts, asRange(p, shape[axis]!));
   });
+}
+
+/** The attribute of a movement that is the shape of its result (reshape, broadcast_to). */
+export function shapeAttr(node: Node): string | undefined {
+  if (!node.op.traits.includes("movement")) return undefined;
+  const rank = node.results[0]!.type.shape.length;
+  const isShape = ([name, spec]: readonly [string, AttrSpec]) => {
+    const value = node.attrs[name];
+    return spec.kind === "dims" && Array.isArray(value) && value.length === rank;
+  };
+  return Object.entries(node.op.attrs).find(isShape)?.[0];
+}
+
+/** Is a size of the axis among the attributes? Of an op that names axes, only theirs are. */
+function namesSizeOf(node: Node, axis: number): boolean {
+  const sized = Object.entries(node.op.attrs).some(
+    ([name, spec]) => name in node.attrs && (spec.kind === "dims" || spec.kind === "dim"),
+  );
+  const { axes } = node.attrs;
+  const rank = node.results[0]!.type.shape.length;
+  return sized && (!Array.isArray(axes) || axes.some((a) => a === axis || a === axis - rank));
 }
 
 /** Do the inputs that a result is put together of have all the positions of p, and is it known which has which? */

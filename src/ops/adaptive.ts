@@ -131,6 +131,7 @@ const grid = [
 const adaptive = (
   init: Pick<OpDefinition, "name" | "doc" | "equation" | "reference" | "examples"> & {
     readonly traits: OpDefinition["traits"];
+    readonly keepsConstants?: OpDefinition["keepsConstants"];
     decompose(b: GraphBuilder, x: ValueId, steps: readonly Step[]): ValueId;
   },
 ): OpDefinition =>
@@ -139,6 +140,7 @@ const adaptive = (
     doc: init.doc,
     equation: init.equation,
     traits: init.traits,
+    ...(init.keepsConstants && { keepsConstants: init.keepsConstants }),
     inputs: [{ name: "x", doc: "f32 or f16" }],
     attrs,
     constraints,
@@ -161,6 +163,7 @@ export const adaptiveAvgPool = adaptive({
   doc: "Mean over windows that divide each axis into a given number of parts, whatever its size; windows overlap where it does not come out even. PyTorch's adaptive_avg_pool, in any number of axes.",
   equation: "y[i] = mean of x[s:e] along each axis, s = floor(i*I/O), e = ceil((i + 1)*I/O)",
   traits: ["linear"],
+  keepsConstants: () => true,
   reference: (c) => pool(c, (window) => window.reduce((a, b) => a + b) / window.length),
   decompose: (b, x, steps) =>
     steps.reduce(

@@ -58,6 +58,7 @@ export const resize = defineOp({
   equation:
     "nearest: y[i] = x[floor(i*I/O)];  linear: y[i] = x at (i + 0.5)*I/O - 0.5 (kept inside), or at i*(I - 1)/(O - 1) with align_corners",
   traits: ["linear"],
+  keepsConstants: () => true,
   inputs: [{ name: "x", doc: "f32 or f16" }],
   attrs: {
     axes: { kind: "axes", doc: "the axes resized, at most three" },

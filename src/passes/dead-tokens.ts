@@ -5,7 +5,15 @@
 import { constantOf, dim, sameDim, subDim, type Dim } from "../ir/dim.ts";
 import { GraphBuilder, preparedValues, typesOf } from "../ir/graph.ts";
 import type { AttrValue, Attrs, Graph, Node, Value, ValueId } from "../ir/graph.ts";
-import { liveBoxes, isAssembled, neededOf, tiesOf, type Liveness, type Tie } from "../ir/liveness.ts";
+import {
+  liveBoxes,
+  isAssembled,
+  neededOf,
+  shapeAttr,
+  tiesOf,
+  type Liveness,
+  type Tie,
+} from "../ir/liveness.ts";
 import {
   boxKey,
   countOf,
@@ -240,14 +248,15 @@ function cutOf(range: Range, size: Dim): Attrs {
 function attrsFor(node: Node, ties: readonly Tie[], box: Box, needs: readonly (Box | undefined)[]): Attrs {
   const { shape } = node.results[0]!.type;
   const changed = new Map<string, AttrValue>();
-  for (const [name, spec] of Object.entries(node.op.attrs))
-    if (spec.kind === "dims" && name in node.attrs && !isWhole(box))
-      changed.set(name, shape.map((d, i) => countOf(box[i]!, d))); // prettier-ignore
+  const sized = shapeAttr(node);
+  if (sized !== undefined && !isWhole(box))
+    changed.set(sized, shape.map((d, i) => countOf(box[i]!, d))); // prettier-ignore
   for (const { relation: r, input, axis } of ties) {
     if (r.kind !== "window" || (box[r.axis] === "all" && needs[input]?.[axis] === "all")) continue;
     // Windows run along the last axes, and their attributes are lists along these.
     const put = (name: string, value: number) => {
       const values = changed.get(name) ?? node.attrs[name];
+      if (typeof values === "number") changed.set(name, value);
       if (Array.isArray(values))
         changed.set(name, (values as AttrValue[]).with(r.axis - shape.length + values.length, value));
     };

@@ -137,6 +137,21 @@ describe.each(callable.map((op) => [op.name, op] as const))("%s", (opName, op) =
     });
   }
 
+  if (op.keepsConstants) {
+    test("a constant comes out as it went in, where it says so", () => {
+      for (const call of calls) {
+        const first = op.inputs[0]!.name;
+        const x = call.inputs[first]!;
+        if (x.dtype !== "f32" || !op.keepsConstants!(attrsFor(call))) continue;
+        const seven = { ...x, data: x.data.map(() => 7) as Tensor["data"] };
+        const [y] = runCall({ ...call, inputs: { ...call.inputs, [first]: seven } });
+        expect(largestDifference(y!, { ...y!, data: y!.data.map(() => 7) as Tensor["data"] })).toBeLessThan(
+          1e-12,
+        );
+      }
+    });
+  }
+
   if (op.traits.includes("commutative")) {
     test("its inputs may be swapped", () => {
       for (const call of calls) {
