@@ -42,7 +42,11 @@ export class Sizes {
     if (known) return param(known.name);
     // Live sizes are told apart by number, not by their symbols, so that layers that have symbols of their own share code.
     const lives = [...this.#byRole.values()].filter((p) => p.live).length;
-    const name = live ? `live${lives === 0 ? "" : lives + 1}` : role.replace(/\W+/g, "_");
+    const stem = live ? `live${lives === 0 ? "" : lives + 1}` : role.replace(/\W+/g, "_");
+    // `H*W` and `H + W` are written alike.
+    const taken = new Set([...this.#byRole.values()].map((p) => p.name));
+    let name = stem;
+    for (let i = 2; taken.has(name); i++) name = `${stem}_${i}`;
     this.#byRole.set(role, { name, dim: d, live });
     return param(name);
   }
