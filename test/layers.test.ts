@@ -71,7 +71,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   protobufjs: /^onnx\//,
   "vscode-languageserver": /^(lsp\/server|cli\/lsp)/,
   "vscode-languageserver-textdocument": /^lsp\/server/,
-  fflate: /^cli\/capsule/,
+  fflate: /^cli\/(capsule|zip)/,
 };
 
 function files(folder: string): string[] {

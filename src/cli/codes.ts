@@ -10,6 +10,12 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "adapter-tensors":
     "The tensors of an adapter are pairs called `<module>.lora_A.weight` and `<module>.lora_B.weight`, of the rank that its configuration says.",
   "batch-spec": "`--batch` takes the number of rows that run at a time, at least 1.",
+  "capsule-content":
+    "A capsule is damaged, was changed, or is of another version: a file of it is missing, is not what was packed, or its record cannot be read. Ask for it again.",
+  "capsule-values":
+    "A capsule holds weights and inputs only where that was asked for. Those that were read from files have to be given again, or packed: `--with-weights`, `--with-inputs`.",
+  "capsule-zip":
+    "A zip is not unpacked: it is no zip, or it names files elsewhere, or what it holds is larger than a capsule would be.",
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "calibrate-number":

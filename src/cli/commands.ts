@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { benchCommand } from "./bench.ts";
 import { calibrateCommand } from "./calibrate-router.ts";
+import { capsuleCommand } from "./capsule.ts";
 import { checkCommands } from "./check.ts";
 import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
@@ -10,6 +11,7 @@ import { exportCommand } from "./export.ts";
 import { irCommands } from "./ir.ts";
 import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
+import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
 import { verifyCommand } from "./verify.ts";
@@ -24,9 +26,11 @@ export function addCommands(program: Command): void {
     verifyCommand,
     benchCommand,
     explainCommands,
+    capsuleCommand,
+    replayCommand,
     tuneCommands,
-    lspCommand,
     calibrateCommand,
+    lspCommand,
     machineCommands,
   ])
     add(program);
