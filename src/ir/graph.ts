@@ -284,15 +284,20 @@ function isFixed(value: AttrValue): boolean {
   return typeof value !== "object" || constantOf(value as Dim) !== undefined;
 }
 
+/** Do no size and no attribute of the node, or of a node in its body, wait for a run? */
+function hasOneSize(n: Node): boolean {
+  return (
+    Object.values(n.attrs).every(isFixed) &&
+    n.results.every((r) => r.type.shape.every((d) => constantOf(d) !== undefined)) &&
+    (n.body?.nodes.every(hasOneSize) ?? true)
+  );
+}
+
 /** Ids of values that depend on weights and constants alone, and have one size: the prepare program. */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
-    if (
-      n.inputs.every((x) => x === "" || prepared.has(x)) &&
-      Object.values(n.attrs).every(isFixed) &&
-      n.results.every((r) => r.type.shape.every((d) => constantOf(d) !== undefined))
-    )
+    if (n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))
       for (const r of n.results) prepared.add(r.id);
   return prepared;
 }

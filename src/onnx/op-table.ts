@@ -20,6 +20,7 @@ import {
 import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
 import { adaptiveLengths, adaptiveUnfold, resize, unfold } from "./op-unfold.ts";
 import { averagePool, convolution, depthwiseConvolution, groupedConvolution, maxPool } from "./op-window.ts";
+import { adaptiveLengths, adaptiveUnfold, resize, segmentReduce, unfold } from "./op-unfold.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
 import { tensorProto } from "./writer.ts";
 
@@ -310,6 +311,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   adaptive_unfold: adaptiveUnfold,
   adaptive_lengths: adaptiveLengths,
   resize,
+  segment_reduce: segmentReduce,
 };
 
 /** Ops that ONNX cannot say, and why; the export names them and their line. */

@@ -1,4 +1,4 @@
-// Windows, adaptive windows and resizing in ONNX: gathers along an axis, whose positions are computed from the sizes.
+// Windows, adaptive windows, resizing and segments in ONNX: gathers and masks along an axis, computed from sizes and indices.
 
 import { addDim, constantOf, dim, type Dim } from "../ir/dim.ts";
 import {
@@ -163,3 +163,33 @@ function halfPixel(writer: OnnxWriter, i: string, into: Dim, out: Dim) {
     denominator: product(writer, writer.size(out), 2),
   };
 }
+
+/** Every position against every segment: a mask, and an ordinary reduction. */
+export const segmentReduce: Translate = (c) => {
+  const { writer } = c;
+  const at = axis(c);
+  const index = castTo(c, c.input(1), "i64");
+  const behind = rank(c) - 1 - at;
+  const front = c.type(1).shape.length - 1;
+  const numbers = counting(writer, c.result.shape[at]!, "columns");
+  const member = writer.node("Equal", [
+    writer.node("Unsqueeze", [index, writer.integers([front + 1])]),
+    numbers,
+  ]);
+  const trailing = Array.from({ length: behind }, (_, i) => front + 2 + i);
+  const mask = behind === 0 ? member : writer.node("Unsqueeze", [member, writer.integers(trailing)]);
+  const x = writer.node("Unsqueeze", [wide(c, 0), writer.integers([at + 1])]);
+  const masked = (fill: number) => writer.node("Where", [mask, x, writer.scalar(fill, "f32")]);
+  const count = writer.node("ReduceSum", [castTo(c, mask, "f32"), writer.integers([front])], {
+    keepdims: { int: 0 },
+  });
+  const mode = c.attrs["mode"];
+  if (mode !== "max") {
+    const sum = writer.node("ReduceSum", [masked(0), writer.integers([at])], { keepdims: { int: 0 } });
+    if (mode === "sum") return narrow(c, sum);
+    return narrow(c, writer.node("Div", [sum, writer.node("Max", [count, writer.scalar(1, "f32")])]));
+  }
+  const most = writer.node("ReduceMax", [masked(-Infinity)], { axes: { ints: [at] }, keepdims: { int: 0 } });
+  const some = writer.node("Greater", [count, writer.scalar(0, "f32")]);
+  return narrow(c, writer.node("Where", [some, most, writer.scalar(0, "f32")]));
+};

@@ -26,6 +26,7 @@ import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
 import { route, topK } from "./route.ts";
 import { resize } from "./resize.ts";
+import { segmentReduce } from "./segment.ts";
 import { adaptiveLengths, adaptiveUnfold, unfold } from "./unfold.ts";
 
 export const allOps: readonly OpDefinition[] = [
@@ -114,6 +115,7 @@ export const allOps: readonly OpDefinition[] = [
   adaptiveMaxPool,
   unfold,
   resize,
+  segmentReduce,
   adaptiveUnfold,
   adaptiveLengths,
   group,

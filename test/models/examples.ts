@@ -14,7 +14,7 @@ interface Variant {
 }
 
 /** What a symbol of that name is where nothing else is said. Small, and all different. */
-const usual: Sizes = { B: 2, C: 6, D: 5, H: 9, L: 7, N: 6, T: 7, W: 8 };
+const usual: Sizes = { B: 2, C: 6, D: 5, H: 9, L: 7, N: 6, S: 3, T: 7, W: 8, n: 4 };
 
 const variants: Readonly<Record<string, readonly Variant[]>> = {
   caformer: [{ sizes: [{ B: 2, H: 40, W: 33 }] }],
@@ -24,6 +24,7 @@ const variants: Readonly<Record<string, readonly Variant[]>> = {
     { set: { head: "timm", taps: "true" }, sizes: [{ B: 2, H: 32, W: 64 }] },
     { set: { head: "original" }, sizes: [{ B: 1, H: 64, W: 50 }] },
   ],
+  describe: [{ sizes: [{ B: 1, H: 36, W: 45 }] }],
   spp_net: [{ sizes: [{ B: 2, H: 45, W: 60 }] }],
 };
 

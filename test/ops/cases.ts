@@ -403,6 +403,24 @@ const cases: Readonly<Record<string, Maker>> = {
     inputs: { key: r.tensor([2], "u32", 0, 4294967295) },
     attrs: { dims: r.shape(r.int(0, 3)), stream: r.int(0, 9), generator: r.pick(["pcg", "philox"]) },
   }),
+  segment_reduce: (r) => {
+    const shape = r.shape(3, 5);
+    const axis = r.int(0, 2);
+    const sorted = r.int(0, 1) === 1;
+    const index = r.tensor(
+      r.int(0, 1) ? [shape[axis]!] : shape.slice(0, axis + 1),
+      "i32",
+      sorted ? 0 : -1,
+      4,
+    );
+    const n = shape[axis]!;
+    // Sorted along the axis, row by row.
+    if (sorted) for (let i = 0; i < index.data.length; i += n) index.data.subarray(i, i + n).sort();
+    return {
+      inputs: { x: r.tensor(shape), index },
+      attrs: { axis, segments: r.int(1, 5), mode: r.pick(["sum", "mean", "max"]), sorted },
+    };
+  },
   adaptive_avg_pool: adaptive,
   adaptive_max_pool: adaptive,
   unfold: (r) => {

@@ -355,6 +355,16 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     rank: { inputs: { x: [], index: ["u32", [2]] } },
     index: { inputs: { x: [2], index: ["i32", [2]] } },
   },
+  segment_reduce: {
+    float: { inputs: { x: ["i32", [4]], index: ["i32", [4]] }, attrs: { axis: 0, segments: 2 } },
+    axis: { inputs: { x: [4], index: ["i32", [4]] }, attrs: { axis: 1, segments: 2 } },
+    integer: { inputs: { x: [4], index: [4] }, attrs: { axis: 0, segments: 2 }, detail: { input: "index" } },
+    index: {
+      inputs: { x: ["B", 4, 3], index: ["i32", [4, 3]] },
+      attrs: { axis: 1, segments: 2 },
+      detail: { got: "[4, 3]", expected: "[B, 4]", from: "x" },
+    },
+  },
   adaptive_avg_pool: adaptive,
   adaptive_max_pool: adaptive,
   unfold: {
