@@ -18,7 +18,6 @@ import {
   type Translate,
 } from "./context.ts";
 import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
-import { adaptiveLengths, adaptiveUnfold, resize, unfold } from "./op-unfold.ts";
 import { averagePool, convolution, depthwiseConvolution, groupedConvolution, maxPool } from "./op-window.ts";
 import { adaptiveLengths, adaptiveUnfold, resize, segmentReduce, unfold } from "./op-unfold.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
