@@ -6,7 +6,15 @@ import type { Command } from "commander";
 import { packWeights, printStopped, settleGuards, type Target } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import { compileFile, optimizeFile, mebibytes, print, targetNamed, type ModelFlags } from "./common.ts";
+import {
+  compileFile,
+  optimizeFile,
+  mebibytes,
+  print,
+  showJson,
+  targetNamed,
+  type ModelFlags,
+} from "./common.ts";
 import { writeFolder } from "./folder.ts";
 import { modelOptions } from "./options.ts";
 import { weightsFor } from "./weights.ts";
@@ -71,11 +79,19 @@ async function compileTo(named: string | undefined, flags: CompileFlags): Promis
     ]);
   const weights = await weightsFor(unsettled.module, unsettled.checkpoints, weightSpecs(specs, flags));
   const { compiled, outcomes } = settleGuards(unsettled, weights);
-  for (const o of outcomes) if (!o.holds) print(`${o.pass} is left out: these weights do not allow it`);
+  const leftOut = outcomes.filter((o) => !o.holds).map((o) => o.pass);
+  if (!flags.json) for (const pass of leftOut) print(`${pass} is left out: these weights do not allow it`);
   const constants = packWeights(compiled, weights);
   const files = writeFolder(folder, compiled.plan, constants);
+  const { kernels, entries } = compiled.plan;
+  const dispatches = entries.map((e) => e.dispatches.length);
+  if (flags.json)
+    return showJson({
+      ...{ output: folder, files, leftOut, kernels: kernels.length, dispatches },
+      ...{ constantBytes: constants.byteLength, target: compiled.plan.target.name },
+    });
   print(
-    `${folder}: ${files.length} files, ${compiled.plan.kernels.length} kernels, ${compiled.plan.entries.map((e) => e.dispatches.length).join(" and ")} dispatches, ${mebibytes(constants.byteLength)} of constants, for ${compiled.plan.target.name}`,
+    `${folder}: ${files.length} files, ${kernels.length} kernels, ${dispatches.join(" and ")} dispatches, ${mebibytes(constants.byteLength)} of constants, for ${compiled.plan.target.name}`,
   );
 }
 
@@ -85,8 +101,12 @@ function stopAt(pass: string, file: string, flags: CompileFlags, target: Target 
   spare(output, flags);
   const text = printStopped(stopped);
   writeFileSync(output, text);
-  const nodes = stopped.optimized.graphs.map((g) => g.nodes.length).join(" and ");
-  print(`${output}: ${nodes} nodes behind ${pass}; go on with tokenloom compile --from ${output}`);
+  const nodes = stopped.optimized.graphs.map((g) => g.nodes.length);
+  if (flags.json) showJson({ output, passes: stopped.steps[0]!.map((s) => s.pass.name), nodes });
+  else
+    print(
+      `${output}: ${nodes.join(" and ")} nodes behind ${pass}; go on with tokenloom compile --from ${output}`,
+    );
 }
 
 function spare(path: string, flags: CompileFlags): void {
