@@ -15,7 +15,7 @@ import type { EntrySettings } from "./ir/compilation.ts";
 import { evaluatePrepared } from "./ir/evaluate.ts";
 import { parseGraphs } from "./ir/parse.ts";
 import { printModule } from "./ir/print.ts";
-import type { Graph, Module } from "./ir/graph.ts";
+import type { Annotation, Graph, Module } from "./ir/graph.ts";
 import type { Kernel } from "./ir/kernel.ts";
 import type { Plan } from "./ir/plan.ts";
 import type { Tensor } from "./ir/tensor.ts";
@@ -31,6 +31,7 @@ import {
   type PassSelection,
   type Step,
 } from "./passes/run.ts";
+import { askReduction, parseReduction } from "./passes/reduction-methods.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
 import type { Location } from "./support/source.ts";
@@ -67,6 +68,8 @@ export interface CompileOptions extends PassSelection {
   readonly target?: Target;
   /** Schedules by kernel name, value or `*`, in place of those that would be chosen (docs/ir.md). */
   readonly schedules?: Readonly<Record<string, string>>;
+  /** Token reduction on all attention of the model, as text: `tome:r=8` (docs/token-reduction.md). */
+  readonly reduce?: readonly string[];
   /** Finds imported files; the standard library is the caller's to give (`std/...`). */
   readonly resolve?: Resolve;
 }
@@ -156,7 +159,9 @@ export function optimizeModule(
   names?: readonly string[],
 ): Optimized {
   const how = { ...options, target: options.target ?? baseline, lookup: lookupOp };
-  const runs = module.graphs.map((g) => (names ? runNamed(g, names, how) : runPasses(g, how)));
+  const requests = (options.reduce ?? []).map(readReduction);
+  const asked = module.graphs.map((g) => requests.reduce(askReduction, g));
+  const runs = asked.map((g) => (names ? runNamed(g, names, how) : runPasses(g, how)));
   return {
     module,
     optimized: { name: module.name, graphs: runs.map((r) => r.graph) },
@@ -167,6 +172,13 @@ export function optimizeModule(
     diagnostics: front?.diagnostics ?? [],
     options,
   };
+}
+
+function readReduction(text: string): Annotation {
+  const request = parseReduction(text);
+  if (request) return request;
+  const help = "write METHOD:NAME=VALUE,NAME=VALUE, as in tome:r=8";
+  throw new InputError([error("reduce", `${text} asks for no token reduction`, { help })]);
 }
 
 /** What has been done so far as text, which `readGraphs` takes on: nothing that the rest of the way needs is lost. */

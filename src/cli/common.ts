@@ -67,6 +67,7 @@ export interface ModelFlags {
   readonly set?: readonly string[];
   readonly without?: string;
   readonly also?: string;
+  readonly reduce?: readonly string[];
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
   /** Low-rank adapters, and how they are put in. */
@@ -97,6 +98,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.config !== undefined && { config: flags.config }),
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
     ...(flags.also !== undefined && { also: flags.also.split(",") }),
+    ...(flags.reduce && { reduce: flags.reduce }),
     ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),
     ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
     ...(target && { target }),

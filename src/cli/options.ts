@@ -21,6 +21,10 @@ export function modelOptions(command: Command): Command {
       "--adapter-mode <mode>",
       "fold: into the weights, at load; beside: as layers of its own (default fold)",
     )
+    .option(
+      "--reduce <method...>",
+      "fewer tokens in attention encoders, which changes results: tome:r=8 (docs/token-reduction.md)",
+    )
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");
 }

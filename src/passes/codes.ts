@@ -7,6 +7,8 @@ export const passCodes: Readonly<Record<string, string>> = {
     "A pass was asked for by name on a graph that is not yet what the pass needs. The message names the first place; run the pass that the help names before it.",
   "pass-required":
     "A pass that everything after it needs cannot be left out. Use `--stop-after` to end before it.",
+  reduce:
+    "`reduce` in the file, or `--reduce`, asks for fewer tokens where that cannot be: the method or its numbers are none, the number of tokens is not known while compiling, or the graph is no attention encoder. docs/token-reduction.md lists the methods.",
   "unknown-pass":
     "There is no pass of this name, or it did not run here: passes above level 1 run only where asked for with `--also`. docs/passes.md lists them all.",
 };

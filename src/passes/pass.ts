@@ -35,6 +35,8 @@ export interface Pass {
   readonly numerics: Numerics;
   /** Where `reassociates` holds: `finite inputs`, `|mean| / deviation < 1e4`. */
   readonly domain?: string;
+  /** Does the graph itself ask for it? Then it runs whatever its level is. */
+  asked?(graph: Graph): boolean;
   readonly needs: readonly PropertyName[];
   readonly gives: readonly PropertyName[];
   /** Rules run to a fixed point in this order at each node, or a function of the whole graph where rules cannot say it. */

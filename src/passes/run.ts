@@ -62,7 +62,8 @@ export function runPasses(graph: Graph, options: RunOptions): RunResult {
   const wrong = [...checkSelection(options, passes)];
   if (wrong.length > 0) throw new InputError(wrong);
   const given = propertiesAfter(graph, options.done ?? [], passes);
-  const chosen = choosePasses(options, passes);
+  const asked = passes.filter((p) => p.asked?.(graph)).map((p) => p.name);
+  const chosen = choosePasses({ ...options, also: [...(options.also ?? []), ...asked] }, passes);
   checkOrder(chosen, given);
   return runAll(chosen, graph, options, given);
 }
@@ -217,6 +218,7 @@ function runOne(pass: Pass, before: Graph, options: RunOptions, given: Set<Prope
   try {
     result = applyPass(pass, before, options);
   } catch (e) {
+    if (e instanceof InputError) throw e;
     throw failed(pass, before, e instanceof Error ? e.message : String(e), e);
   }
   for (const gift of pass.gives) given.add(gift);
