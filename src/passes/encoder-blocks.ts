@@ -8,7 +8,7 @@ import { sameShape, type TensorType } from "../ir/types.ts";
 export interface Block {
   /** Its place among the blocks of the graph. */
   readonly index: number;
-  /** Path of labels, `blocks.3`. */
+  /** Path of the labels around its sums, `blocks.3`; empty at the top. */
   readonly name: string;
   readonly attention: Node;
   /** The tokens that come in, [B, N, C]. */
@@ -60,8 +60,15 @@ function blockOf(
     if (sum !== undefined) {
       const middle = next.results[0]!.id;
       const behind = readers(middle).find((n) => residual(n, middle, types) !== undefined);
-      const name = attention.scope.split(".").slice(0, -1).join(".");
-      return { index, name, attention, input: sum, middle, output: behind?.results[0]!.id, tokens };
+      return {
+        index,
+        name: next.scope,
+        attention,
+        input: sum,
+        middle,
+        output: behind?.results[0]!.id,
+        tokens,
+      };
     }
     value = next.results[0]!.id;
   }

@@ -6,6 +6,7 @@ import { dim, type Dim } from "../ir/dim.ts";
 import {
   GraphBuilder,
   unionSpans,
+  type Annotation,
   type Attrs,
   type Graph,
   type Node,
@@ -31,13 +32,13 @@ export const reduceTokens: Pass = {
   needs: [],
   gives: [],
   changes: reductionMethods.map((m) => ({ name: m.name, equation: m.equation, doc: m.doc })),
-  asked: (graph) => graph.nodes.some((n) => n.annotations.some((a) => a.name === "reduce")),
+  asked: (graph) => [...graph.nodes, ...graph.scopes].some((x) => x.annotations.some(isRequest)),
   run,
 };
 
 function run(graph: Graph, c: PassContext): PassResult {
   const { blocks, refusals } = findBlocks(graph);
-  const changes = requests(blocks);
+  const changes = requests(graph, blocks);
   const [first] = refusals;
   if (blocks.length === 0 && first)
     throw impossible(
@@ -55,12 +56,19 @@ function impossible(n: Node, reason: string): InputError {
   return new InputError([error("reduce", `tokens cannot be reduced here: ${reason}`, { notes })]);
 }
 
+const isRequest = (a: Annotation): boolean => a.name === "reduce";
+
+/** Requests on the node, and on the calls and loops around it. */
+function requestsOf(graph: Graph, n: Node): readonly Annotation[] {
+  const around = graph.scopes.filter((s) => `${n.scope}.`.startsWith(`${s.path}.`));
+  return [...around, n].flatMap((x) => x.annotations.filter(isRequest));
+}
+
 /** What is asked of the blocks: those that are asked the same are the layers of one method. */
-function requests(blocks: readonly Block[]): readonly Change[] {
+function requests(graph: Graph, blocks: readonly Block[]): readonly Change[] {
   const groups = new Map<string, { readonly call: string; readonly args: Attrs; readonly blocks: Block[] }>();
   for (const block of blocks)
-    for (const { name, call, args } of block.attention.annotations) {
-      if (name !== "reduce") continue;
+    for (const { call, args } of requestsOf(graph, block.attention)) {
       const key = JSON.stringify([call, args]);
       const group = groups.get(key) ?? { call, args, blocks: [] };
       group.blocks.push(block);
@@ -128,6 +136,10 @@ class Rebuilder {
       graph: {
         ...this.#graph,
         nodes: this.#b.nodes,
+        scopes: this.#graph.scopes.map((s) => ({
+          ...s,
+          annotations: s.annotations.filter((a) => !isRequest(a)),
+        })),
         weights: [...this.#graph.weights, ...extra],
         outputs: this.#graph.outputs.map((o) => ({ ...o, value: renamed(o.value) })),
         states: this.#graph.states.map((s) => ({ ...s, next: renamed(s.next) })),
@@ -171,7 +183,7 @@ class Rebuilder {
     const inputs = n.inputs.map((x) => (x === "" ? "" : this.#now(x)));
     const changed = inputs.some((x, i) => x !== "" && !this.#sameAsBefore(x, n.inputs[i]!));
     const weighed = n.op.name === "attention" ? this.#weighed(n, inputs) : inputs;
-    const annotations = n.annotations.filter((a) => a.name !== "reduce");
+    const annotations = n.annotations.filter((a) => !isRequest(a));
     const attrs = changed ? this.#resized(n, inputs) : n.attrs;
     if (changed && n.body) throw impossible(n, `${n.op.name} computes with a body of its own`);
     const types = changed ? this.#inferred(n, weighed, attrs) : n.results.map((r) => r.type);
@@ -240,7 +252,10 @@ class Rebuilder {
     this.#events.push({
       rule: change.method,
       before: maker ? [printNode(maker)] : [],
-      after: [`// ${change.block.name}: ${before.key} tokens become ${after.key}`, ...added.map(printNode)],
+      after: [
+        `// ${change.block.name || "a block"}: ${before.key} tokens become ${after.key}`,
+        ...added.map(printNode),
+      ],
       removed: [],
       added: added.flatMap((n) => n.results.map((r) => r.id)),
       spans: unionSpans(change.block.attention.spans, maker?.spans ?? []),

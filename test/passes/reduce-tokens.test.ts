@@ -26,7 +26,7 @@ describe("digits_vit", () => {
     ["tome:r=8", [57, 49, 41, 33]],
     ["tome:r=16,inflect=-1", [33, 17, 9]],
     ["tome:r=[8,0,4]", [57, 53]],
-    ["pitome:ratio=0.9", [58, 52, 46, 41]],
+    ["pitome:ratio=0.9", [59, 54, 49, 45]],
     ["evit:keep_rate=0.7", [47, 35, 26]],
     ["evit:keep_rate=0.5,fuse=false,layers=[2]", [33]],
     ["dynamicvit:ratio=0.7", [45, 32, 22]],
