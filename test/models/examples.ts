@@ -14,7 +14,7 @@ interface Variant {
 }
 
 /** What a symbol of that name is where nothing else is said. Small, and all different. */
-const usual: Sizes = { B: 2, C: 6, D: 5, H: 9, L: 7, N: 6, S: 3, T: 7, W: 8, n: 4 };
+const usual: Sizes = { B: 2, C: 6, D: 5, F: 4, H: 9, L: 7, N: 6, S: 3, T: 7, W: 8, n: 4 };
 
 const variants: Readonly<Record<string, readonly Variant[]>> = {
   caformer: [{ sizes: [{ B: 2, H: 40, W: 33 }] }],
