@@ -61,7 +61,7 @@ export function contractionSteps(
     );
     return [stepOf(region, kernel)];
   }
-  return splitSteps(region, roles, schedule, bounds);
+  return splitSteps(region, roles, schedule, target, bounds);
 }
 
 /** Writes the tiles of this workgroup; `finish` takes the sums at each index of the result, one for each product. */
@@ -195,6 +195,7 @@ function splitSteps(
   region: Region,
   roles: Roles,
   schedule: ContractionSchedule,
+  target: Target,
   bounds: Bounds,
 ): readonly GroupStep[] {
   const contracted = roles.node.results[0]!;
@@ -211,7 +212,7 @@ function splitSteps(
       code.write(0, [part, ...index], sum!),
     ),
   );
-  const total = elementKernel(last, bounds, (code) =>
+  const total = elementKernel(last, target, bounds, (code) =>
     code.compute(contracted.id, (index) => {
       const e = code.emitter;
       const sum = e.variable("total", code.read(partial.id, [u32(0), ...index]));

@@ -4,6 +4,7 @@ import { ceilDiv, constantOf, dim, isMultipleOf, productDim, sameDim, type Dim }
 import { add, builtin, lt, mul, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
+import { runsOnCores, type Target } from "../ir/target.ts";
 import { orderOf, sameType, stridesOf, type TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
 import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
@@ -14,6 +15,7 @@ const WORKGROUP = 64;
 /** `prepare` says how values that are no element work are had (`GroupCode.compute`). */
 export function elementKernel(
   region: Region,
+  target: Target,
   bounds: Bounds = {},
   prepare?: (code: GroupCode) => void,
 ): GroupKernel {
@@ -22,7 +24,7 @@ export function elementKernel(
   const write = isFlat(region, types) ? flat : byRows;
   return buildKernel(region, bounds, (code) => {
     prepare?.(code);
-    return write(code, region, result);
+    return write(code, region, result, target);
   });
 }
 
@@ -75,7 +77,7 @@ function flatIndex(counter: Expr, t: TensorType): readonly Expr[] {
 }
 
 /** Invocations along the innermost axis; rows over all others, whose index is the same for a workgroup. */
-function byRows(code: GroupCode, region: Region, result: TensorType): KernelShape {
+function byRows(code: GroupCode, region: Region, result: TensorType, target: Target): KernelShape {
   const order = orderOf(result);
   const inner = order.at(-1);
   const outer = order.slice(0, -1);
@@ -83,7 +85,7 @@ function byRows(code: GroupCode, region: Region, result: TensorType): KernelShap
   const wide =
     inner !== undefined && isMultipleOf(innerSize, 4) && constantOf(stridesOf(result)[inner]!) === 1;
   const items = wide ? ceilDiv(innerSize, dim(4)) : innerSize;
-  const width = invocations(items);
+  const width = invocations(items, target);
   const rows = productDim(outer.map((a) => result.shape[a]!));
   const row = foldedIndex(code);
   const item = code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), builtin("local")));
@@ -113,8 +115,12 @@ function byRows(code: GroupCode, region: Region, result: TensorType): KernelShap
   };
 }
 
-/** A power of two near the number of items where that is known, so that few invocations idle. */
-function invocations(items: Dim): number {
+/**
+ * A power of two near the number of items where that is known, so that few invocations idle. Where one core runs a workgroup a few are
+ * enough, and the same number for all, so that layers of any width share a kernel.
+ */
+function invocations(items: Dim, target: Target): number {
+  if (runsOnCores(target)) return 16;
   const known = constantOf(items);
   if (known === undefined) return WORKGROUP;
   let width = 8;

@@ -57,6 +57,7 @@ export class GroupCode {
   readonly wideSeen = new Set<string>();
   readonly #computed = new Map<ValueId, (index: readonly Expr[]) => Expr>();
   readonly #memo = new Map<string, Expr>();
+  readonly #sizeNumbers = new Map<string, number>();
   #vector: VectorAxis | undefined;
   #setsLive = false;
 
@@ -204,7 +205,10 @@ export class GroupCode {
   size(d: Dim): Expr {
     const known = constantOf(d);
     if (known === 1) return u32(1);
-    return this.sizes.of(`d_${d.key}`, d);
+    // Numbered in order of use, not named by their text: where other layers have other sizes, the kernel is the same.
+    const number = this.#sizeNumbers.get(d.key) ?? this.#sizeNumbers.size;
+    this.#sizeNumbers.set(d.key, number);
+    return this.sizes.of(`size${number}`, d);
   }
 
   // ---- memory -------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ function stepsOf(node: Node, context: Lowering, bounds: Bounds, places: LivePlac
     case "program":
       return programSteps(body, target, bounds, places);
     case "element":
-      return [stepOf(body, elementKernel(body, bounds))];
+      return [stepOf(body, elementKernel(body, target, bounds))];
     default:
       throw new Bug(`no generator for groups of kind ${String(node.attrs["kind"])}`);
   }

@@ -23,7 +23,7 @@ import {
 import type { Node, Region } from "../ir/graph.ts";
 import type { Expr, KernelType } from "../ir/kernel.ts";
 import type { Reducer } from "../ir/op.ts";
-import type { Target } from "../ir/target.ts";
+import { runsOnCores, type Target } from "../ir/target.ts";
 import { orderOf, sameShape, stridesOf, type TensorType } from "../ir/types.ts";
 import { computedIn, type GroupCode } from "./group.ts";
 import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
@@ -164,8 +164,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
           combine(reducer, component(mine, 2), component(mine, 3)),
         ),
       );
-    const total =
-      threads > 1 ? acrossWorkgroup(code, reducer, mine, partials(mine.type), threads, target, zero) : mine;
+    const total = threads > 1 ? acrossWorkgroup(code, reducer, mine, partials, threads, target, zero) : mine;
     const value = code.emitter.bind(node.op.name, finishReduction(code, node, domain, total));
     code.compute(node.results[0]!.id, () => value);
   }
@@ -264,7 +263,7 @@ function acrossWorkgroup(
   code: GroupCode,
   reducer: Reducer,
   mine: Expr,
-  partials: string,
+  partialsOf: (type: KernelType) => string,
   threads: number,
   target: Target,
   zero: Expr,
@@ -276,6 +275,7 @@ function acrossWorkgroup(
     const width = target.subgroupSize;
     const ours = e.bind("ours", subgroup(reducer === "sum" ? "add" : reducer, mine));
     if (threads === width) return ours;
+    const partials = partialsOf(type);
     e.when(eq(builtin("lane"), u32(0)), () => e.store(partials, builtin("subgroup"), ours));
     e.barrier();
     const total = e.variable("total", zero);
@@ -285,6 +285,7 @@ function acrossWorkgroup(
     e.barrier();
     return e.bind("total", total);
   }
+  const partials = partialsOf(type);
   e.store(partials, local, mine);
   e.barrier();
   for (let half = threads / 2; half >= 1; half /= 2) {
@@ -302,8 +303,12 @@ function acrossWorkgroup(
   return total;
 }
 
-/** Short rows get one subgroup, or 32; long ones as many as the adapter allows by default. */
+/**
+ * Short rows get one subgroup, or 32; long ones as many as the adapter allows by default. Where one core runs a workgroup, a subgroup
+ * at a time, one subgroup is as fast as many, and needs no barrier: a shader with barriers takes five times as long to compile there.
+ */
 function invocationsFor(items: Dim, target: Target): number {
+  if (runsOnCores(target) && target.subgroupSize > 0) return target.subgroupSize;
   const known = constantOf(items);
   const most = Math.min(256, target.limits.maxComputeInvocationsPerWorkgroup);
   if (known === undefined) return most;

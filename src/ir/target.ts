@@ -32,6 +32,11 @@ export interface TargetLimits {
   readonly minUniformBufferOffsetAlignment: number;
 }
 
+/** A software adapter: one core runs a workgroup, a subgroup at a time, and workgroup memory is memory like any other. */
+export function runsOnCores(target: Target): boolean {
+  return target.measured.workgroupMemoryGain <= 1;
+}
+
 /** WebGPU's default limits: what every adapter has. */
 export const defaultLimits: TargetLimits = {
   maxStorageBuffersPerShaderStage: 8,
