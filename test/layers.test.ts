@@ -25,7 +25,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   lsp: ["elaborate", "parser", "ops", "ir", "support"],
   explain: ["passes", "runtime/memory", "ir", "support"],
   // Runs in a browser, from one file: what of the compiler it can read, it reads from the document.
-  page: ["explain", "ir/dim"],
+  page: ["explain"],
   // The public interface sees everything but the command line.
   index: [
     "support",

@@ -46,8 +46,11 @@ export function codePlaces(): Readonly<Record<string, string>> {
   return found;
 }
 
-if (process.argv[1]?.endsWith("build-page.ts")) {
-  mkdirSync("dist/explain", { recursive: true });
-  writeFileSync("dist/explain/page.html", await pageTemplate());
-  writeFileSync("dist/explain/code.json", `${JSON.stringify(codePlaces(), null, 2)}\n`);
+/** Writes both into the folder where the command line looks for them. */
+export async function writePage(dist: string): Promise<void> {
+  mkdirSync(`${dist}/explain`, { recursive: true });
+  writeFileSync(`${dist}/explain/page.html`, await pageTemplate());
+  writeFileSync(`${dist}/explain/code.json`, `${JSON.stringify(codePlaces(), null, 2)}\n`);
 }
+
+if (process.argv[1]?.endsWith("build-page.ts")) await writePage("dist");

@@ -61,6 +61,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "`--only` takes patterns of weight keys, such as `head.*`, and each must fit at least one float weight.",
   "tune-output":
     "Tuning makes the cross-entropy of one output of one model small: an f32 output of shape [rows, classes].",
+  "unknown-node":
+    "No graph of the pipeline has a node of this name. `tokenloom ir FILE --after-all` prints all of them, with their names in front.",
   "unknown-kernel":
     "The plan has no kernel of this number or name. Numbers begin at 0; `ir --stage kernel` prints all.",
   "unknown-rule": "No pass and no rule has this name. docs/passes.md lists both.",

@@ -15,6 +15,7 @@ import {
   type LineRef,
 } from "../explain/answers.ts";
 import { explain as explainCompilation } from "../explain/build.ts";
+import { explainNode } from "../explain/lineage.ts";
 import type { EntryDoc, ExplainDocument } from "../explain/document.ts";
 import { pageOf } from "../explain/page-file.ts";
 import { readProfile } from "../explain/profile.ts";
@@ -30,7 +31,7 @@ import {
   targetNamed,
   type ModelFlags,
 } from "./common.ts";
-import { annotationText, kernelText, lineText, weightText, whyNotText } from "./explain-text.ts";
+import { annotationText, kernelText, lineText, nodeText, weightText, whyNotText } from "./explain-text.ts";
 import { entryOption, modelOptions } from "./options.ts";
 import { dimsOf } from "./run.ts";
 
@@ -41,6 +42,7 @@ interface ExplainFlags extends ModelFlags {
   readonly profile?: string;
   readonly line?: string;
   readonly kernel?: string;
+  readonly node?: string;
   readonly weight?: string;
   readonly whyNot?: string;
   readonly output?: string;
@@ -61,6 +63,7 @@ export function explainCommands(program: Command): void {
     .option("--open", "show the page in a browser")
     .option("--line <line>", "what became of this line: 14, or FILE:14 for a line of an imported file")
     .option("--kernel <kernel>", "one kernel, by number or name")
+    .option("--node <id>", "what became of a node, by which passes and which equations: %12")
     .option("--weight <key>", "where a weight goes")
     .option("--why-not <rule[@line]>", "why a rule, or any rule of a pass, did not fire")
     .action(explain);
@@ -109,11 +112,17 @@ interface Answer {
 function answerTo(doc: ExplainDocument, entry: EntryDoc, flags: ExplainFlags): Answer | undefined {
   if (flags.line !== undefined) {
     const value = explainLine(doc, entry, lineRef(doc, flags.line));
-    return { kind: "line", value, text: lineText(entry, value) };
+    return { kind: "line", value, text: lineText(doc, entry, value) };
   }
   if (flags.kernel !== undefined) {
     const value = explainKernel(doc, entry, kernelIndex(doc, flags.kernel));
     return { kind: "kernel", value, text: kernelText(doc, value) };
+  }
+  if (flags.node !== undefined) {
+    const id = flags.node.startsWith("%") ? flags.node : `%${flags.node}`;
+    const value = explainNode(doc, entry, id);
+    if (!value) throw unknown("unknown-node", "node", id, entry.nodes.map((n) => n.id)); // prettier-ignore
+    return { kind: "node", value, text: nodeText(entry, value) };
   }
   if (flags.weight !== undefined) {
     const value = explainWeight(doc, entry, flags.weight);

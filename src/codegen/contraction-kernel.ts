@@ -26,6 +26,7 @@ import {
   chooseSchedule,
   refuseSchedule,
   showSchedule,
+  whySchedule,
   tileRows,
   type ContractionSchedule,
 } from "./schedule.ts";
@@ -51,17 +52,18 @@ export function contractionSteps(
   const [roles] = products;
   const facts = factsOf(region, products, target);
   const schedule = forced ?? chooseSchedule(facts);
+  const why = forced ? "it was asked for with --schedule" : whySchedule(facts, schedule);
   const refused = refuseSchedule(schedule, facts);
   if (refused !== undefined) throw new Bug(`${showSchedule(schedule)}: ${refused}`);
   if (schedule.split === 1) {
     const kernel = buildKernel(region, bounds, (code) =>
-      writeTiles(code, products, schedule, (index, sums, { group }) =>
+      writeTiles(code, products, schedule, why, (index, sums, { group }) =>
         epilogue(code, region, products, index, sums, group),
       ),
     );
     return [stepOf(region, kernel)];
   }
-  return splitSteps(region, roles, schedule, target, bounds);
+  return splitSteps(region, roles, schedule, why, target, bounds);
 }
 
 /** Writes the tiles of this workgroup; `finish` takes the sums at each index of the result, one for each product. */
@@ -69,6 +71,7 @@ function writeTiles(
   code: GroupCode,
   products: readonly [Roles, ...Roles[]],
   schedule: ContractionSchedule,
+  why: string,
   finish: (
     index: readonly Expr[],
     sums: readonly Expr[],
@@ -141,6 +144,7 @@ function writeTiles(
     subgroupSize: schedule.kind === "subgroup" ? across : 0,
     grid: [ceilDiv(columnItems, dim(across * schedule.vectors)), y, z],
     schedule: `contraction, ${showSchedule(schedule)}`,
+    why,
   };
 }
 
@@ -195,6 +199,7 @@ function splitSteps(
   region: Region,
   roles: Roles,
   schedule: ContractionSchedule,
+  why: string,
   target: Target,
   bounds: Bounds,
 ): readonly GroupStep[] {
@@ -208,7 +213,7 @@ function splitSteps(
   const last = { ...withEpilogue, params: [partial, ...withEpilogue.params] };
   const partRoles: Roles = { ...roles, node: parting };
   const parts = buildKernel(first, bounds, (code) =>
-    writeTiles(code, [partRoles], schedule, (index, [sum], { part }) =>
+    writeTiles(code, [partRoles], schedule, why, (index, [sum], { part }) =>
       code.write(0, [part, ...index], sum!),
     ),
   );

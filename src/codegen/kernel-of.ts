@@ -16,6 +16,8 @@ export interface GroupKernel {
   readonly grid: readonly [Dim, Dim, Dim];
   /** How it runs, for the reader: `contraction, subgroup 16x8, K by 4`. */
   readonly schedule: string;
+  /** Why so, for the reader. */
+  readonly why: string;
 }
 
 /** One dispatch of a group: its kernel, and the values that its buffers are, inputs before results. */
@@ -36,6 +38,7 @@ export interface KernelShape {
   readonly subgroupSize: number;
   readonly grid: readonly [Dim, Dim, Dim];
   readonly schedule: string;
+  readonly why: string;
 }
 
 /** Widths of loads are known only when the body has been written once, so it is written twice. */
@@ -65,6 +68,7 @@ export function buildKernel(
     params: code.sizes.values,
     grid: shape.grid,
     schedule: shape.schedule,
+    why: shape.why,
   };
 }
 

@@ -312,6 +312,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
         locations: node.spans,
         nodes: results,
         schedule: step.kernel.schedule,
+        why: step.kernel.why,
         // Of a group in several steps, the first does nearly all.
         flops: i === 0 ? showDim(flopsOf(node, types)) : "0",
         bytes: showDim(values.map((id) => byteSizeOf(types.get(id)!)).reduce(addDim, dim(0))),

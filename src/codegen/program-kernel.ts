@@ -174,6 +174,7 @@ function writeStep(code: GroupCode, region: Region, facts: StepFacts): KernelSha
     subgroupSize: step.subgroupSize ?? 0,
     grid: [dim(1), y, z],
     schedule: step.schedule,
+    why: "the op has kernels of its own: no generator's loops fit what it computes",
   };
 }
 

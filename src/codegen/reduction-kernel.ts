@@ -3,7 +3,7 @@
 // walks alone for its own (four) results, where the innermost axis is kept. Sums are in f32.
 
 import { Bug } from "../support/bug.ts";
-import { ceilDiv, constantOf, dim, isMultipleOf, productDim, type Dim } from "../ir/dim.ts";
+import { ceilDiv, constantOf, dim, isMultipleOf, productDim, showDim, type Dim } from "../ir/dim.ts";
 import {
   add,
   binary,
@@ -188,6 +188,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
     subgroupSize: usesSubgroups(target, threads) ? target.subgroupSize : 0,
     grid: [dim(1), y, z],
     schedule: `row reduction, ${threads} invocations a row${wide ? ", by 4" : ""}`,
+    why: `what is summed lies together in memory: a workgroup takes a row of ${showDim(length)}, about eight ${wide ? "vectors" : "elements"} an invocation where the row is long enough`,
   };
 }
 
@@ -371,6 +372,7 @@ function alone(code: GroupCode, region: Region, domain: Domain, inner: number): 
     subgroupSize: 0,
     grid: [ceilDiv(items, dim(ALONE)), y, z],
     schedule: `column reduction, each invocation alone${wide ? ", by 4" : ""}`,
+    why: "what lies together in memory is kept, not summed: neighbours are read by neighbouring invocations",
   };
 }
 

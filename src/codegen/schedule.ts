@@ -75,7 +75,7 @@ function withinGroups(s: ContractionSchedule, tile: number): ContractionSchedule
 function chooseForAll(f: ContractionFacts): ContractionSchedule {
   const step = f.rowVectors ? 4 : 1;
   const lanes = f.target.subgroupSize;
-  const few = f.groupTile === undefined ? fewRows(f.rows) : f.groupTile < 16;
+  const few = isFew(f);
   const common = { vectors: 1, width: f.columnVectors ? 4 : 1, step, split: 1 } as const;
   // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
   if (!runsOnCores(f.target) && !few) return tiled(f);
@@ -112,6 +112,26 @@ function tiled(f: ContractionFacts): ContractionSchedule {
     split: 1,
     stagedEpilogue: false,
   };
+}
+
+/** Why `chooseSchedule` chose this one, for the reader. */
+export function whySchedule(f: ContractionFacts, s: ContractionSchedule): string {
+  const { name, measured, subgroupSize } = f.target;
+  const [across, down] = s.threads;
+  const tile = `${down * s.rows} x ${across * s.vectors * s.width} results`;
+  const wide = s.width === 4 ? "" : "; columns one by one, because they do not lie in fours in memory";
+  const of = f.groupTile === undefined ? "" : ` in a tile of a group (${f.groupTile})`;
+  const rows = `there are ${isFew(f) ? "few" : "many"} rows${of}`;
+  if (s.kind === "workgroup")
+    return `workgroup memory is ${measured.workgroupMemoryGain} times as near as a buffer on ${name}, and ${rows}: tiles of ${tile}, both operands read once a workgroup${wide}`;
+  if (s.kind === "subgroup")
+    return `${name} has subgroups of ${subgroupSize}, and ${rows}: a lane reads for the others of its subgroup${wide}`;
+  const instead = subgroupSize > 0 ? "" : `, and ${name} has no subgroups of a fixed size`;
+  return `${rows}${instead}: every invocation reads for itself, ${s.rows} row${s.rows === 1 ? "" : "s"} at a time${wide}`;
+}
+
+function isFew(f: ContractionFacts): boolean {
+  return f.groupTile === undefined ? fewRows(f.rows) : f.groupTile < 16;
 }
 
 /** A batch alone (a head's [B, C]) has few rows; tokens or pixels have many. */

@@ -13,7 +13,7 @@ import type {
   NodeDoc,
   RefusedDoc,
 } from "./document.ts";
-import { graphAt } from "./replay.ts";
+import { applyStep, graphAt } from "./replay.ts";
 
 /** A line of a source file, by index and 1-based number. */
 export interface LineRef {
@@ -176,8 +176,10 @@ export function explainLine(doc: ExplainDocument, entry: EntryDoc, at: LineRef):
   const here = (x: { readonly places: readonly number[] }): boolean => onLine(doc, x.places, at);
   const source = doc.sources[at.source]!;
   const cost = annotate(doc, entry, at.source).find((r) => r.line === at.line);
-  const steps = entry.steps.map((s, i): LineStep => {
-    const before = new Map(graphAt(entry, i).nodes.map((n) => [n.id, n]));
+  let state = graphAt(entry, 0);
+  const steps = entry.steps.map((s): LineStep => {
+    const before = new Map(state.nodes.map((n) => [n.id, n]));
+    state = applyStep(state, s);
     const set = s.set.map(({ node }) => ({ before: before.get(node.id), after: node }));
     return {
       pass: doc.passes[s.pass]!.name,
@@ -202,7 +204,7 @@ export function explainLine(doc: ExplainDocument, entry: EntryDoc, at: LineRef):
   };
 }
 
-function numbered(doc: ExplainDocument, entry: EntryDoc): LineAnswer["dispatches"] {
+export function numbered(doc: ExplainDocument, entry: EntryDoc): LineAnswer["dispatches"] {
   return entry.dispatches.map((d, index) => ({ ...d, index, kernelName: doc.kernels[d.kernel]!.name }));
 }
 

@@ -162,6 +162,7 @@ function entryDoc(
       params: d.params.map((value, i) => ({ name: plan.kernels[d.kernel]!.params[i]?.name ?? "", value })),
       grid: d.grid.map(size) as unknown as DispatchDoc["grid"],
       schedule: d.schedule,
+      why: d.why,
       flops: size(d.flops),
       bytes: size(d.bytes),
       places: places.of(d.locations),

@@ -175,6 +175,8 @@ export interface DispatchDoc {
   /** Workgroups. */
   readonly grid: readonly [number, number, number];
   readonly schedule: string;
+  /** Why this schedule. */
+  readonly why: string;
   readonly flops: number;
   /** What must move at least. */
   readonly bytes: number;

@@ -1,6 +1,7 @@
 // What became of a node, and where it came from: values keep their ids through rewrites, and where one leaves, the rule that took it
 // away says what it left instead. Reads the document alone.
 
+import { numbered, type LineAnswer } from "./answers.ts";
 import type { EntryDoc, ExplainDocument, FiredDoc, NodeDoc, RuleDoc, StepDoc } from "./document.ts";
 
 /** Ids of nodes that stand in IR text on the left of `=`. */
@@ -88,6 +89,8 @@ export interface NodeAnswer {
   readonly history: readonly HistoryStep[];
   /** Where it is no more: nodes of the last graph that stand for it. */
   readonly became: readonly string[];
+  /** What computes it, or what it became. */
+  readonly dispatches: LineAnswer["dispatches"];
   readonly refused: readonly { readonly pass: string; readonly rule: string; readonly reason: string }[];
 }
 
@@ -125,10 +128,12 @@ export function explainNode(doc: ExplainDocument, entry: EntryDoc, id: string): 
   });
   if (text === undefined) return undefined;
   const became = now ? [] : new Lineage(entry).descendants(lastStep, id);
+  const ends = new Set(now ? [id] : became);
+  const dispatches = numbered(doc, entry).filter((d) => d.nodes.some((n) => ends.has(n)));
   const refused = entry.steps.flatMap((s) =>
     s.refused
       .filter((r) => r.node === id)
       .map((r) => ({ pass: doc.passes[s.pass]!.name, rule: r.rule, reason: r.reason })),
   );
-  return { id, text, firstStep, lastStep, history, became, refused };
+  return { id, text, firstStep, lastStep, history, became, dispatches, refused };
 }

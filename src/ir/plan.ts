@@ -109,10 +109,11 @@ export interface PlanDispatch {
   readonly params: readonly string[];
   /** Workgroups in x, y, z, as dimension text. */
   readonly grid: readonly [string, string, string];
-  /** Model lines, graph nodes, and why this schedule. */
+  /** Model lines, graph nodes, the schedule, and why it was chosen. */
   readonly locations: readonly Location[];
   readonly nodes: readonly string[];
   readonly schedule: string;
+  readonly why: string;
   /** Multiply-adds counted as two, and bytes that must move at least; dimension text. */
   readonly flops: string;
   readonly bytes: string;

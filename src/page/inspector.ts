@@ -378,6 +378,7 @@ export class Inspector {
         ),
       part.facts(
         ["schedule", [...new Set(k.dispatches.map((d) => d.schedule))].join("; ")],
+        ["because", [...new Set(k.dispatches.map((d) => d.why))].join("; ")],
         ["workgroup", `${k.workgroupSize.join(" × ")} invocations`],
         ...workFacts(app, k, t),
         [
@@ -416,6 +417,7 @@ export class Inspector {
       h("p", { class: "lead" }, part.kernelLink(app, d.kernel)),
       part.facts(
         ["schedule", d.schedule],
+        ["because", d.why],
         ["workgroups", `${d.grid.join(" × ")}, of ${k.workgroupSize.join(" × ")} invocations`],
         ...workFacts(app, d, app.model.times[s.index]!),
         ["lines", part.lineLinks(app, d.places)],

@@ -116,6 +116,7 @@ export class KernelsView {
       h("h2", {}, h("span", { class: "tag" }, `k${k.index}`), k.name),
       part.facts(
         ["schedule", [...new Set(k.dispatches.map((d) => d.schedule))].map((s) => h("div", {}, s))],
+        ["because", [...new Set(k.dispatches.map((d) => d.why))].map((s) => h("div", {}, s))],
         ["workgroups", [...grids].map(([g, n]) => `${g}${n > 1 ? ` (${n} times)` : ""}`).join("; ") + `, of ${k.workgroupSize.join(" × ")} invocations`],
         ["work", `${amount(k.flops)}FLOP, ${bytes(k.bytes)}, ${intensity(k).toPrecision(3)} FLOP a byte`],
         [app.model.measured ? "time" : "at best", `${part.time(nanoseconds)}, ${part.percent(nanoseconds / app.model.totalTime)} of all${app.model.measured ? `; ${part.percent(best / nanoseconds)} of what ${app.doc.target.name}'s figures allow` : ", by the target's figures"}`],

@@ -5,8 +5,8 @@ import { annotate, onLine, type LineCost, type LineRef } from "../explain/answer
 import type { EntryDoc, ExplainDocument, NodeDoc, StepDoc } from "../explain/document.ts";
 import { Lineage } from "../explain/lineage.ts";
 import { applyStep, changesOf, type ChangeKind, type GraphState } from "../explain/replay.ts";
+import { Shapes } from "../explain/shapes.ts";
 import { timesOf } from "../explain/speed.ts";
-import { Shapes } from "./shapes.ts";
 
 /** What a selection lights up, everywhere. Lines are `source:line`. */
 export interface Lit {

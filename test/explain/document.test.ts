@@ -11,6 +11,7 @@ import {
   onLine,
   whyNot,
 } from "../../src/explain/answers.ts";
+import { explainNode } from "../../src/explain/lineage.ts";
 import type { EntryDoc, NodeDoc } from "../../src/explain/document.ts";
 import { applyStep, changesOf, graphAt } from "../../src/explain/replay.ts";
 import { diffGraphs } from "../../src/ir/diff.ts";
@@ -156,6 +157,7 @@ describe("the published schema", () => {
     check(as("kernel", explainKernel(doc, entry, 0)));
     check(as("weight", explainWeight(doc, entry, entry.weights[0]!.key)!));
     check(as("why-not", whyNot(doc, entry, "form-groups")));
+    check(as("node", explainNode(doc, entry, entry.nodes[1]!.id)!));
     const file = doc.sources[0]!.name;
     check(as("annotation", { file, dims: entry.dims, lines: annotate(doc, entry, 0) }));
   });

@@ -132,6 +132,7 @@ export function countingPlan(plan: Plan): Plan {
     locations: [],
     nodes: [],
     schedule: "by hand",
+    why: "for a test",
     flops: "0",
     bytes: "0",
   };

@@ -22,6 +22,7 @@ export function dispatch(
     locations: [{ file: "tiny.model", line: 3, column: 5, endLine: 3, endColumn: 9 }],
     nodes: [],
     schedule: "by hand",
+    why: "for a test",
     flops: "0",
     bytes: "0",
   };

@@ -2,7 +2,7 @@
 
 import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
-import type { EntryDoc } from "../explain/document.ts";
+import type { EntryDoc } from "./document.ts";
 
 export class Shapes {
   readonly #known = new Map<string, string>();
@@ -16,6 +16,7 @@ export class Shapes {
   short(type: string): string {
     const known = this.#known.get(type);
     if (known !== undefined) return known;
+    if (type === "") return "";
     const [, dtype = "", axes = ""] = /^(\w+)\[(.*)\](?:\{.*\})?$/.exec(type) ?? [];
     const sizes = splitAxes(axes).map((axis) => this.#size(axis.replace(/^\w+=(?!=)/, "")));
     const shape = sizes.length > 0 ? sizes.join("×") : "scalar";
