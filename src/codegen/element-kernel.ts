@@ -1,6 +1,6 @@
 // Kernels of groups without a reduction: each invocation computes one element, or four neighbours along the innermost axis.
 
-import { ceilDiv, constantOf, dim, isMultipleOf, productDim, sameDim, showDim, type Dim } from "../ir/dim.ts";
+import { ceilDiv, constantOf, dim, isMultipleOf, productDim, sameDim, type Dim } from "../ir/dim.ts";
 import { add, builtin, lt, mul, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
@@ -113,7 +113,7 @@ function byRows(code: GroupCode, region: Region, result: TensorType, target: Tar
     subgroupSize: 0,
     grid: [ceilDiv(items, dim(width)), y, z],
     schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row`,
-    why: `shapes or orders differ, so that rows are told apart; ${width} is the power of two that a row of ${showDim(items)} ${wide ? "vectors" : "elements"} leaves fewest idle of, at most ${WORKGROUP}`,
+    why: `shapes or orders differ, so that rows are told apart; of the powers of two up to ${WORKGROUP}, ${width} invocations cover the row with fewest idle`,
   };
 }
 

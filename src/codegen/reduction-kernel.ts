@@ -3,7 +3,7 @@
 // walks alone for its own (four) results, where the innermost axis is kept. Sums are in f32.
 
 import { Bug } from "../support/bug.ts";
-import { ceilDiv, constantOf, dim, isMultipleOf, productDim, showDim, type Dim } from "../ir/dim.ts";
+import { ceilDiv, constantOf, dim, isMultipleOf, productDim, type Dim } from "../ir/dim.ts";
 import {
   add,
   binary,
@@ -188,7 +188,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
     subgroupSize: usesSubgroups(target, threads) ? target.subgroupSize : 0,
     grid: [dim(1), y, z],
     schedule: `row reduction, ${threads} invocations a row${wide ? ", by 4" : ""}`,
-    why: `what is summed lies together in memory: a workgroup takes a row of ${showDim(length)}, about eight ${wide ? "vectors" : "elements"} an invocation where the row is long enough`,
+    why: `what is summed lies together in memory, so that a workgroup takes a row: about eight ${wide ? "vectors" : "elements"} an invocation where it is long enough`,
   };
 }
 

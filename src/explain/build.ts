@@ -130,7 +130,7 @@ function entryDoc(
 ): EntryDoc {
   const { dims, assumed } = sizesOf(graph, options.dims ?? {});
   const size = dimReader(entry, dims);
-  const docs = new GraphDocs(withBounds(graph, dims), places);
+  const docs = new GraphDocs(withBounds([graph, ...steps.map((s) => s.after)], dims), places);
   const first = docs.graph(graph);
   let before = first;
   const stepDocs = steps.map((s, i): StepDoc => {
@@ -232,8 +232,13 @@ function assumedSize(graph: Graph, name: string): number {
   return name === "B" || axes.length === 0 ? 1 : ASSUMED_TOKENS;
 }
 
-function withBounds(graph: Graph, dims: Readonly<Record<string, number>>): Record<string, number> {
+/** Bounded symbols at their bounds, those too that a pass brings. */
+function withBounds(
+  graphs: readonly Graph[],
+  dims: Readonly<Record<string, number>>,
+): Record<string, number> {
   const env: Record<string, number> = { ...dims };
-  for (const s of graph.symbols) if (s.kind === "bounded") env[s.name] = evaluateDim(s.bound, env);
+  for (const s of graphs.flatMap((g) => g.symbols))
+    if (s.kind === "bounded") env[s.name] ??= evaluateDim(s.bound, env);
   return env;
 }

@@ -118,6 +118,7 @@ function main(doc: ExplainDocument): void {
 
   byId("open-all").onclick = () => graph.openAll(true);
   byId("close-all").onclick = () => graph.openAll(false);
+  byId("next-change").onclick = () => graph.nextChange(1);
   byId("fit").onclick = () => graph.fit();
   byId("zoom-in").onclick = () => graph.zoom(1.25);
   byId("zoom-out").onclick = () => graph.zoom(0.8);

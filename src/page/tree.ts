@@ -293,6 +293,6 @@ function settle(b: Box): void {
 }
 
 function count(b: Box): number {
-  b.size = b.children.reduce((n, c) => n + (isBox(c) && c.kind !== "group" ? count(c) : 1), 0);
+  b.size = b.children.reduce((n, c) => n + (isBox(c) ? count(c) : 1), 0);
   return b.size;
 }
