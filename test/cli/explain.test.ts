@@ -27,7 +27,7 @@ describe("explain", () => {
     const page = readFileSync(path, "utf8");
     expect(page).toContain("<title>poolformer</title>");
     expect(page).not.toMatch(/(?:src|href)="(?!data:)/);
-    const document = /id="document">([A-Za-z0-9+/=]+)<\/script>/.exec(page)![1]!;
+    const document = /id="document">\s*([A-Za-z0-9+/=]+)\s*<\/script>/.exec(page)![1]!;
     const doc = JSON.parse(gunzipSync(Buffer.from(document, "base64")).toString()) as { format: string; rules: { code?: string }[] }; // prettier-ignore
     expect(doc.format).toBe("tokenloom-explain");
     // Every rule is found in the compiler's source.
