@@ -50,8 +50,10 @@ export class AxisSpace {
       );
       if (at.some((x) => x === undefined)) continue;
       const found = at as { e: Expr; axis: number; done: boolean }[];
+      // Memory is laid out for the bound of a live size, so what lies outside of it is further apart than the live counter says.
       const chained = found.every((x, i) => {
         const next = found[i + 1];
+        if (next && this.#sizes.isLive(merged.parts[i + 1]!.extent)) return false;
         return !next || sameDim(strides[x.axis]!, mulDim(strides[next.axis]!, merged.parts[i + 1]!.extent));
       });
       if (!chained) continue;

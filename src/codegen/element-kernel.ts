@@ -1,6 +1,15 @@
 // Kernels of groups without a reduction: each invocation computes one element, or four neighbours along the innermost axis.
 
-import { ceilDiv, constantOf, dim, isMultipleOf, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import {
+  ceilDiv,
+  constantOf,
+  dim,
+  isMultipleOf,
+  productDim,
+  sameDim,
+  symbolsOf,
+  type Dim,
+} from "../ir/dim.ts";
 import { add, builtin, lt, mul, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
@@ -21,7 +30,7 @@ export function elementKernel(
 ): GroupKernel {
   const types = regionTypes(region);
   const result = types.get(region.results[0]!)!;
-  const write = isFlat(region, types) ? flat : byRows;
+  const write = isFlat(region, types, bounds) ? flat : byRows;
   return buildKernel(region, bounds, (code) => {
     prepare?.(code);
     return write(code, region, result, target);
@@ -34,9 +43,11 @@ function regionTypes(region: Region): Map<string, TensorType> {
   return types;
 }
 
-/** Every value has the same shape and order, or one element: the axes do not matter. */
-function isFlat(region: Region, types: ReadonlyMap<string, TensorType>): boolean {
+/** Every value has the same shape and order, or one element, and none has gaps behind a live size: the axes do not matter. */
+function isFlat(region: Region, types: ReadonlyMap<string, TensorType>, bounds: Bounds): boolean {
   const result = types.get(region.results[0]!)!;
+  const live = (d: Dim) => [...symbolsOf(d)].some((s) => bounds[s]);
+  if (orderOf(result).some((axis, i) => i > 0 && live(result.shape[axis]!))) return false;
   const scalar = (t: TensorType) => t.shape.every((d) => constantOf(d) === 1);
   return (
     result.shape.length > 0 &&

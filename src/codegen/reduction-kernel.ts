@@ -27,7 +27,7 @@ import { runsOnCores, type Target } from "../ir/target.ts";
 import { orderOf, sameShape, stridesOf, type TensorType } from "../ir/types.ts";
 import { computedIn, type GroupCode } from "./group.ts";
 import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
-import type { Bounds } from "./sizes.ts";
+import type { Bounds, Sizes } from "./sizes.ts";
 
 interface Domain {
   /** The shape reduced over, with its memory order. */
@@ -115,7 +115,7 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
   // Four neighbours of the flat counter are neighbours in memory only if the innermost axis is a multiple of four.
   // A run of whole reads needs only that its length is.
   const strides = stridesOf(domain.type);
-  const run = isRun(domain.type, reduced) && code.onlyWholeReads(domain.type);
+  const run = isRun(domain.type, reduced, code.sizes) && code.onlyWholeReads(domain.type);
   const wide = constantOf(strides[inner]!) === 1 && isMultipleOf(run ? length : domain.type.shape[inner]!, 4);
   const items = wide ? ceilDiv(length, dim(4)) : length;
   const threads = invocationsFor(items, target);
@@ -193,10 +193,11 @@ function together(code: GroupCode, region: Region, domain: Domain, target: Targe
 }
 
 /** Do the axes, given outermost first, lie one inside the other in memory, without gaps? */
-function isRun(type: TensorType, axes: readonly number[]): boolean {
+function isRun(type: TensorType, axes: readonly number[], sizes: Sizes): boolean {
   const strides = stridesOf(type);
   return axes.every((a, i) => {
     const next = axes[i + 1];
+    if (next !== undefined && sizes.isLive(type.shape[next]!)) return false;
     return next === undefined || strides[a]!.key === productDim([strides[next]!, type.shape[next]!]).key;
   });
 }

@@ -24,10 +24,15 @@ export class Sizes {
     this.#bounds = bounds;
   }
 
+  /** Does it differ between runs on the same memory: is a bounded symbol part of it? */
+  isLive(d: Dim): boolean {
+    return [...symbolsOf(d)].some((s) => this.#bounds[s]);
+  }
+
   /** How many there are now. One is folded: it is structure, not size. */
   of(role: string, d: Dim): Expr {
     if (constantOf(d) === 1) return u32(1);
-    if ([...symbolsOf(d)].some((s) => this.#bounds[s])) return this.#live(d);
+    if (this.isLive(d)) return this.#live(d);
     return this.#parameter(role, d, false);
   }
 

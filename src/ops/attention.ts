@@ -137,12 +137,10 @@ export const attention = defineOp({
     moved: ["k", "v", "mask", "bias"],
     epilogue: true,
     program: (f) => attentionProgram(f, attentionScale(f.type("q"), f.attrs)),
-    decompose: (b, [q, k, v, mask, bias], attrs) =>
-      widened(b, q!, (wide) => {
-        const widen = (x: ValueId) => (b.type(x).dtype === "f16" ? b.call("cast", [x], { dtype: "f32" }) : x);
-        return decomposed(b, { q: wide, k: widen(k!), v: widen(v!), mask, bias: bias && widen(bias) }, attrs);
-      }),
+    decompose: asProducts,
   },
+  expand: (b, inputs, attrs) =>
+    isCheaperAsProducts(b.type(inputs[0]!), b.type(inputs[2]!)) ? asProducts(b, inputs, attrs) : undefined,
   examples: [
     {
       about: "two keys, one of which weighs three times as much",
@@ -295,7 +293,27 @@ function biasAt(c: ReferenceContext, ...at: readonly [number, number, number, nu
   return data[at.reduce((flat, x, axis) => flat * shape[axis]! + (shape[axis] === 1 ? 0 : x), 0)]!;
 }
 
-// With matrix products: what passes after `decompose` and exporters see.
+/**
+ * Few queries with wide values: a workgroup keeps a part of a value's width in registers, and each part would compute the scores again. The
+ * scores of few queries are small, so that writing them costs little.
+ */
+function isCheaperAsProducts(q: TensorType, v: TensorType): boolean {
+  const [queries, width] = [constantOf(q.shape[1]!), constantOf(v.shape[3]!)];
+  return queries !== undefined && queries <= 16 && width !== undefined && width > 256;
+}
+
+// With matrix products: what exporters write, and passes after `decompose` where that is less work.
+
+function asProducts(
+  b: GraphBuilder,
+  [q, k, v, mask, bias]: readonly (ValueId | undefined)[],
+  attrs: Attrs,
+): readonly ValueId[] {
+  return widened(b, q!, (wide) => {
+    const widen = (x: ValueId) => (b.type(x).dtype === "f16" ? b.call("cast", [x], { dtype: "f32" }) : x);
+    return decomposed(b, { q: wide, k: widen(k!), v: widen(v!), mask, bias: bias && widen(bias) }, attrs);
+  });
+}
 
 interface Operands {
   readonly q: ValueId;
