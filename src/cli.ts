@@ -21,6 +21,12 @@ const program = new Command("tokenloom")
 
 addCommands(program);
 
+// A reader that has seen enough, such as `head`, closes the pipe: there is nobody left to tell.
+process.stdout.on("error", (e: NodeJS.ErrnoException) => {
+  if (e.code !== "EPIPE") throw e;
+  process.exit(process.exitCode ?? 0);
+});
+
 try {
   await program.parseAsync();
 } catch (e) {
