@@ -29,10 +29,12 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
+  "routing-folder":
+    "A compiled folder gives the outputs that it was compiled for, and what routers did is none of them. Run the model file with `--routing`.",
   "weights-missing":
     "The command computes with weights and was given none. `--weights FILE.safetensors` reads trained ones, `--weights seed:0` makes them from their names.",
   "no-router":
-    "`calibrate-router` sets selection biases: the model needs a router whose bias is a weight of its checkpoint, and data to count loads over.",
+    "`--routing` reports on routers, and the model has none. `calibrate-router` sets selection biases: the model needs a router whose bias is a weight of its checkpoint, and data to count loads over.",
   "output-exists":
     "The folder or file to write is there already. `--force` writes over it, `-o` names another. Nothing was changed.",
   "page-not-built":

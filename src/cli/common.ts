@@ -126,9 +126,14 @@ export function frontOf(path: string, flags: ModelFlags): Opened {
 }
 
 /** Compiles; warnings go to stderr, errors are thrown. */
-export function compileFile(path: string, flags: ModelFlags, target?: Target): Compiled {
+export function compileFile(
+  path: string,
+  flags: ModelFlags,
+  target?: Target,
+  change: (module: Module) => Module = (m) => m,
+): Compiled {
   const { module, front } = sound(path, flags, target);
-  return compileModule(module, front.options, front);
+  return compileModule(change(module), front.options, front);
 }
 
 /** The passes alone, up to `flags.stopAfter`; or those named, in that order. */

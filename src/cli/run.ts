@@ -28,6 +28,7 @@ import { showDigits } from "./digits.ts";
 import { inputSpecs, isFolder, readFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
 import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
+import { printRouting, splitRouting, withRouting } from "./routing.ts";
 import { takeRows } from "./rows.ts";
 import { weightsFor } from "./weights.ts";
 
@@ -42,6 +43,7 @@ export interface RunFlags extends ModelFlags {
   readonly labels?: string;
   readonly batch?: string;
   readonly profile?: string;
+  readonly routing?: boolean;
 }
 
 export function runCommand(program: Command): void {
@@ -61,6 +63,7 @@ export function runCommand(program: Command): void {
       "--profile <file>",
       "run once more, measure each dispatch, and write a trace (Chrome trace format)",
     )
+    .option("--routing", "say what the routers of experts did: loads, margins, drops; with --json, as data")
     .action(run);
 }
 
@@ -72,6 +75,8 @@ interface Ready {
   readonly device: OpenedDevice;
   /** What a folder says the outputs are, where its recorded inputs are run. */
   readonly recorded?: Readonly<Record<string, Tensor>>;
+  /** With --routing: takes what was asked of the routers out of the outputs. */
+  routing?(outputs: Readonly<Record<string, Tensor>>): ReturnType<typeof splitRouting>;
 }
 
 async function prepare(file: string, flags: RunFlags): Promise<Ready> {
@@ -79,13 +84,19 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   const options = { recreate: () => device.reopen() };
   if (isFolder(file)) {
     refuseCompileFlags(file, { ...flags });
+    if (flags.routing)
+      throw new InputError([
+        error("routing-folder", "a compiled folder has no outputs of its routers", {
+          help: "give the model file, with --weights",
+        }),
+      ]);
     const { plan, constants } = readFolder(file);
     const inputs = await inputsFor(plan, { ...flags, input: inputSpecs(file, flags.input) });
     const recorded = flags.input === undefined ? await recordedIn(file, plan) : undefined;
     const session = await createSession(device.device, plan, constants, options);
     return { plan, inputs, device, session, ...(recorded && { recorded }) };
   }
-  const unsettled = compileFile(file, flags, device.target);
+  const unsettled = compileFile(file, flags, device.target, flags.routing ? withRouting : undefined);
   if (!flags.weights?.length)
     throw new InputError([
       error("weights-missing", "no weights are given", {
@@ -100,7 +111,15 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
   );
   const { compiled } = settleGuards(unsettled, weights);
   const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
-  return { plan: compiled.plan, inputs, session, device };
+  const entry = entryOf(compiled.plan, flags.entry).name;
+  const graph = compiled.module.graphs.find((g) => g.name === entry)!;
+  return {
+    plan: compiled.plan,
+    inputs,
+    session,
+    device,
+    ...(flags.routing && { routing: (outputs) => splitRouting(graph, outputs, weights) }),
+  };
 }
 
 /** The outputs that a single kernel gave when it was taken out of its model. */
@@ -143,9 +162,10 @@ export function dimsOf(flags: RunFlags): Record<string, number> {
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const { inputs, session, device, recorded } = await prepare(file, flags);
+  const { inputs, session, device, recorded, routing } = await prepare(file, flags);
   const start = performance.now();
-  const outputs = await inBatches(session, inputs, flags);
+  const all = await inBatches(session, inputs, flags);
+  const { own: outputs, layers } = routing?.(all) ?? { own: all, layers: undefined };
   const took = performance.now() - start;
   const profile = flags.profile === undefined ? undefined : await profileRun(session, device, inputs, flags);
   const off = recorded && Math.max(...Object.entries(recorded).map(([k, t]) => difference(outputs[k]!, t)));
@@ -160,6 +180,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
       entry: entryOf(session.plan, flags.entry).name,
       milliseconds: took,
       stats: session.stats,
+      ...(layers && { routing: layers }),
       ...(off !== undefined && { differenceFromRecorded: off }),
       outputs: Object.fromEntries(
         Object.entries(outputs).map(([k, t]) => [
@@ -171,6 +192,10 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   else report(outputs, inputs, labels, flags);
   if (!flags.json) {
     print();
+    if (layers) {
+      printRouting(layers);
+      print();
+    }
     const { entries } = session.plan;
     if (entries.length > 1)
       print(

@@ -262,11 +262,8 @@ export function routeRow(
   bias: ArrayLike<number> | undefined,
   attrs: Attrs,
 ): Choice {
-  const z = Array.from(logits, (x) => Math.min(3e38, Math.max(-3e38, x)));
-  const s = scoresOf(z, textOf(attrs, "scores"));
-  const chosenBy = s.map((x, i) => x + (bias ? bias[i]! : 0));
-  const left = withinGroups(chosenBy, attrs);
-  const experts = largest(left, numberOf(attrs, "k"));
+  const { z, s, by } = scoreRow(logits, bias, attrs);
+  const experts = largest(by, numberOf(attrs, "k"));
   const from = weigh(
     experts.map((i) => z[i]!),
     experts.map((i) => s[i]!),
@@ -279,6 +276,18 @@ export function routeRow(
     v = v.map((x) => (sum === 0 ? 0 : x / sum));
   }
   return { experts, weights: v.map((x) => x * numberOf(attrs, "scale")) };
+}
+
+/** Logits within bounds, scores, and what experts are chosen by: NaN where one cannot be. */
+export function scoreRow(
+  logits: ArrayLike<number>,
+  bias: ArrayLike<number> | undefined,
+  attrs: Attrs,
+): { readonly z: readonly number[]; readonly s: readonly number[]; readonly by: readonly number[] } {
+  const z = Array.from(logits, (x) => Math.min(3e38, Math.max(-3e38, x)));
+  const s = scoresOf(z, textOf(attrs, "scores"));
+  const chosenBy = s.map((x, i) => x + (bias ? bias[i]! : 0));
+  return { z, s, by: withinGroups(chosenBy, attrs) };
 }
 
 function softmaxOf(z: readonly number[]): number[] {

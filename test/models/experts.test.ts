@@ -75,10 +75,11 @@ const cases: readonly Case[] = [
   },
   {
     about: "a DeepSeekMoE layer",
-    model: `import { Moe, Swiglu } from "std/experts"
+    model: `import { Moe } from "std/experts"
+    import { SwiGlu } from "std/transformer"
     import { SoftmaxRouter } from "std/routers"
     model m (x: f32[1, 2]) -> (y: f32[1, 2]) {
-      expert = Swiglu(hidden = 1)
+      expert = SwiGlu(hidden = 1)
       return y = x |> Moe(experts = 4, router = SoftmaxRouter(k = 2), expert = expert, shared = expert)
     }`,
     inputs: { x: [[1, -0.5]] },
