@@ -12,6 +12,7 @@ import { irCommands } from "./ir.ts";
 import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
 import { replayCommand } from "./replay.ts";
+import { reduceReportCommand } from "./reduce-report.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
 import { verifyCommand } from "./verify.ts";
@@ -25,6 +26,7 @@ export function addCommands(program: Command): void {
     runCommand,
     verifyCommand,
     benchCommand,
+    reduceReportCommand,
     explainCommands,
     capsuleCommand,
     replayCommand,

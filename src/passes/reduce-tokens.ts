@@ -39,20 +39,21 @@ export const reduceTokens: Pass = {
 function run(graph: Graph, c: PassContext): PassResult {
   const { blocks, refusals } = findBlocks(graph);
   const changes = requests(graph, blocks);
-  const [first] = refusals;
-  if (blocks.length === 0 && first)
-    throw impossible(
-      graph.nodes.find((n) => n.results[0]?.id === first.node)!,
-      first.reason,
+  if (blocks.length === 0) {
+    const [first] = refusals;
+    const asking = graph.nodes.find((n) =>
+      first ? n.results[0]!.id === first.node : requestsOf(graph, n).length > 0,
     );
+    throw impossible(asking, first?.reason ?? "there is no attention here");
+  }
   if (changes.length === 0) return { graph, events: [], refusals };
   return { ...new Rebuilder(graph, changes, c.lookup).run(), refusals };
 }
 
 /** What was asked for cannot be done: where, and why. */
-function impossible(n: Node, reason: string): InputError {
-  const [at] = n.spans;
-  const notes = at ? [{ message: `${n.op.name} is at ${showLocation(at)}` }] : [];
+function impossible(n: Node | undefined, reason: string): InputError {
+  const [at] = n?.spans ?? [];
+  const notes = n && at ? [{ message: `${n.op.name} is at ${showLocation(at)}` }] : [];
   return new InputError([error("reduce", `tokens cannot be reduced here: ${reason}`, { notes })]);
 }
 

@@ -395,10 +395,11 @@ function readValue(text: string): AttrValue | undefined {
   return text.startsWith("[") ? numbers : numbers[0]!;
 }
 
-/** The graph with a request on all of its attention. */
+/** The graph with a request on all of its attention; on its first node where it has none, for the pass to say so. */
 export function askReduction(graph: Graph, request: Annotation): Graph {
-  const nodes = graph.nodes.map((n) =>
-    n.op.name === "attention" ? { ...n, annotations: [...n.annotations, request] } : n,
+  const some = graph.nodes.some((n) => n.op.name === "attention");
+  const nodes = graph.nodes.map((n, i) =>
+    n.op.name === "attention" || (!some && i === 0) ? { ...n, annotations: [...n.annotations, request] } : n,
   );
   return { ...graph, nodes };
 }

@@ -65,6 +65,12 @@ it("needs a number of tokens that is known", () => {
   );
 });
 
+it("needs attention", () => {
+  expect(messageOf(() => compileExample("digits_poolformer", { reduce: ["tome:r=1"] }))).toBe(
+    "reduce: tokens cannot be reduced here: there is no attention here",
+  );
+});
+
 it("is asked for in the file too", () => {
   const text = `model m (x: f32[B, 9, 4]) -> f32[B, N, 4] {
     repeat 2 @blocks with reduce tome(r = 2) {
