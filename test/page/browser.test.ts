@@ -26,7 +26,8 @@ const profiled: ExplainDocument = {
   ],
 };
 
-describe.skipIf(missing !== "")(`the page in Chromium${missing}`, () => {
+// Once more where it fails: a browser that shares its cores with other tests may draw after it was asked.
+describe.skipIf(missing !== "")(`the page in Chromium${missing}`, { retry: 1 }, () => {
   const bench = new Bench();
   let url = "";
   let page: Page;
@@ -150,7 +151,6 @@ describe.skipIf(missing !== "")(`the page in Chromium${missing}`, () => {
     await fresh("#pass=pool-mixer&node=%253");
     await drawn(page, mixer);
     await rectOf(page, "%3");
-    const said = await text("#inspector");
     for (const part of [
       "As the model says it",
       "sub %2, %1",
@@ -158,10 +158,10 @@ describe.skipIf(missing !== "")(`the page in Chromium${missing}`, () => {
       "pool(n) - n =",
       "token_mixer",
     ])
-      expect(said).toContain(part);
+      await expect.poll(() => text("#inspector")).toContain(part);
     await page.locator("#inspector .history .link", { hasText: "mixer-of-norm" }).click();
-    expect(await hash()).toContain("rule=mixer-of-norm");
-    expect(await text("#inspector")).toContain("src/passes/pool-mixer.ts:12");
+    await expect.poll(hash).toContain("rule=mixer-of-norm");
+    await expect.poll(() => text("#inspector")).toMatch(/src\/passes\/pool-mixer\.ts:\d+/);
   });
 
   it("goes from change to change with n and p", async () => {
