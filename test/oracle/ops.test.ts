@@ -28,7 +28,10 @@ const noWeights = (key: string): Tensor => {
 };
 
 describe("ops mean what onnxruntime makes of their export", () => {
-  const said = callable.filter((op) => !Object.hasOwn(withoutOperator, op.name));
+  // Ops that passes make come behind the export; the copy they make is the exception.
+  const said = callable.filter(
+    (op) => !Object.hasOwn(withoutOperator, op.name) && (op.inLanguage !== false || op.name === "copy"),
+  );
   it.each(said.map((op) => [op.name, op] as const))("%s", async (name, op) => {
     const calls = callsOf(op);
     expect(calls.length).toBeGreaterThan(randomCalls);

@@ -66,15 +66,17 @@ export class Bench {
   }
 }
 
-/** Where the graph has drawn an item, in pixels of the window. */
+/** Where the graph has drawn an item, in pixels of the window; waits for it, as boxes are laid out in a worker. */
 export async function rectOf(
   page: Page,
   id: string,
 ): Promise<{ x: number; y: number; w: number; h: number }> {
-  const rect = await page.evaluate<{ x: number; y: number; w: number; h: number } | null>(
-    `window.tokenloom.rectOf(${JSON.stringify(id)}) ?? null`,
-  );
-  if (!rect) throw new Error(`the graph shows no ${id}`);
+  const find = `window.tokenloom.rectOf(${JSON.stringify(id)}) ?? null`;
+  await page.waitForFunction(find, undefined, { timeout: 20_000 }).catch(() => {
+    throw new Error(`the graph shows no ${id}`);
+  });
+  const rect = await page.evaluate<{ x: number; y: number; w: number; h: number } | null>(find);
+  if (!rect) throw new Error(`the graph showed ${id} and shows it no more`);
   return rect;
 }
 
