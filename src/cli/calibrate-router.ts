@@ -10,11 +10,10 @@ import {
   biasSteps,
   calibrationGraph,
   centred,
-  loadsOf,
-  maxViolation,
   type BiasedRouter,
   type Rule,
 } from "../routing/calibrate.ts";
+import { loadsOf, maxViolation } from "../routing/loads.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";

@@ -12,7 +12,7 @@ import {
   type ValueId,
 } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import { routingReport, type LayerRouting, type RoutingSource } from "../ops/routing-report.ts";
+import { routingReport, type LayerRouting, type RoutingSource } from "../routing/report.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { colors, print } from "./common.ts";
 

@@ -25,9 +25,8 @@ import {
   biasSteps,
   calibrationGraph,
   centred,
-  loadsOf,
-  maxViolation,
 } from "../../src/routing/calibrate.ts";
+import { loadsOf, maxViolation } from "../../src/routing/loads.ts";
 import { openAdapter, readTensors, resolveStd } from "../models/support.ts";
 
 describe("loss-free balancing of six tokens over three experts", () => {

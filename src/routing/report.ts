@@ -3,7 +3,8 @@
 
 import type { Attrs } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import { scoreRow } from "./route.ts";
+import { scoreRow } from "../ops/route.ts";
+import { loadsOf, maxViolation } from "./loads.ts";
 
 export interface RoutingSource {
   /** Path of the layer in the model. */
@@ -69,7 +70,7 @@ function layerReport(source: RoutingSource): LayerRouting {
   const tokens = logits.data.length / experts;
   const leading = logits.shape.slice(0, -1);
   const micro = leading.length > 1 ? leading[0]! : 1;
-  const loads = count(ids.data, experts);
+  const loads = loadsOf(ids.data, experts);
   const means = new Float64Array(experts);
   const perMicro = tokens / micro;
   const microLosses: number[] = [];
@@ -99,7 +100,7 @@ function layerReport(source: RoutingSource): LayerRouting {
     }
     if ((t + 1) % perMicro === 0) {
       const from = t + 1 - perMicro;
-      const here = count(ids.data.subarray(from * k, (t + 1) * k), experts);
+      const here = loadsOf(ids.data.subarray(from * k, (t + 1) * k), experts);
       microLosses.push(balance(here, own, perMicro * k, perMicro));
       own = new Float64Array(experts);
     }
@@ -108,7 +109,7 @@ function layerReport(source: RoutingSource): LayerRouting {
   const slots = tokens * k;
   const networks = source.networks ?? experts;
   const zero = loads.slice(networks).reduce((a, b) => a + b, 0);
-  const served = count((source.served ?? ids).data, networks).reduce((a, b) => a + b, 0);
+  const served = loadsOf((source.served ?? ids).data, networks).reduce((a, b) => a + b, 0);
   const dead = loads.filter((n) => n === 0).length;
   const mean = slots / experts;
   return {
@@ -116,7 +117,7 @@ function layerReport(source: RoutingSource): LayerRouting {
     experts,
     tokens,
     loads,
-    maxVio: tokens === 0 ? 0 : Math.max(...loads) / mean - 1,
+    maxVio: maxViolation(loads),
     variation: tokens === 0 ? 0 : Math.sqrt(loads.reduce((a, n) => a + (n - mean) ** 2, 0) / experts) / mean,
     loadEntropy: evenness(loads.map((n) => n / slots)),
     dead,
@@ -152,12 +153,6 @@ function warningsOf(x: {
     out.push(
       `${near === 1 ? "a token is a near-tie" : `${near} tokens are near-ties`}: another rounding may choose otherwise`,
     );
-  return out;
-}
-
-function count(ids: ArrayLike<number>, experts: number): number[] {
-  const out = Array.from({ length: experts }, () => 0);
-  for (let i = 0; i < ids.length; i++) if (ids[i]! < experts) out[ids[i]!]!++;
   return out;
 }
 

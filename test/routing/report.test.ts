@@ -5,7 +5,7 @@ import { withDefaults, type Attrs } from "../../src/ir/graph.ts";
 import { tensor } from "../../src/ir/tensor.ts";
 import { lookupOp } from "../../src/ops/index.ts";
 import { routeRow } from "../../src/ops/route.ts";
-import { routingReport } from "../../src/ops/routing-report.ts";
+import { routingReport } from "../../src/routing/report.ts";
 
 const attrs = (given: Attrs): Attrs => withDefaults(lookupOp("route")!, given);
 const layer = "mlp";
