@@ -151,3 +151,57 @@ describe("digits_vit", () => {
     expect(graph.outputs.map((x) => x.name)).toEqual(["logits"]);
   });
 });
+
+describe("embedding encoders", () => {
+  const of = (file: string, config: string) => graphOf(elaborateFile(`examples/${file}.model`, { config }));
+
+  it.each([
+    ["bert", "bert_base", 109_482_240, 199],
+    ["bert", "bert_large", 335_141_888, 391],
+    ["bert", "minilm_l6", 22_713_216, 103],
+    ["bert", "bge_small", 33_360_000, 199],
+    ["mistral_embed", "e5_mistral_7b", 7_110_660_096, 290],
+    ["mistral_embed", "bidirectional_7b", 7_110_660_096, 290],
+  ])("%s %s has %i parameters in %i tensors", (file, config, count, tensors) => {
+    const { weights } = of(file, config);
+    expect(weights.reduce((n, w) => n + constantOf(elementsOf(w.type)), 0)).toBe(count);
+    expect(weights).toHaveLength(tensors);
+  });
+
+  const shapes = (file: string, config: string) =>
+    Object.fromEntries(of(file, config).weights.map((w) => [w.key, w.type.shape.map((d) => Number(d.key))]));
+
+  it("have the keys and shapes of transformers' BertModel", () => {
+    expect(shapes("bert", "bge_small")).toMatchObject({
+      "embeddings.word_embeddings.weight": [30522, 384],
+      "embeddings.position_embeddings.weight": [512, 384],
+      "embeddings.token_type_embeddings.weight": [2, 384],
+      "embeddings.LayerNorm.bias": [384],
+      "encoder.layer.11.attention.self.query.weight": [384, 384],
+      "encoder.layer.11.attention.self.key.bias": [384],
+      "encoder.layer.11.attention.self.value.weight": [384, 384],
+      "encoder.layer.11.attention.output.dense.weight": [384, 384],
+      "encoder.layer.11.attention.output.LayerNorm.weight": [384],
+      "encoder.layer.11.intermediate.dense.weight": [1536, 384],
+      "encoder.layer.11.output.dense.weight": [384, 1536],
+      "encoder.layer.11.output.LayerNorm.bias": [384],
+      "pooler.dense.weight": [384, 384],
+    });
+  });
+
+  it("have the keys and shapes of transformers' MistralModel", () => {
+    expect(shapes("mistral_embed", "e5_mistral_7b")).toMatchObject({
+      "embed_tokens.weight": [32000, 4096],
+      "layers.31.input_layernorm.weight": [4096],
+      "layers.31.self_attn.q_proj.weight": [4096, 4096],
+      "layers.31.self_attn.k_proj.weight": [1024, 4096],
+      "layers.31.self_attn.v_proj.weight": [1024, 4096],
+      "layers.31.self_attn.o_proj.weight": [4096, 4096],
+      "layers.31.post_attention_layernorm.weight": [4096],
+      "layers.31.mlp.gate_proj.weight": [14336, 4096],
+      "layers.31.mlp.up_proj.weight": [14336, 4096],
+      "layers.31.mlp.down_proj.weight": [4096, 14336],
+      "norm.weight": [4096],
+    });
+  });
+});

@@ -17,6 +17,9 @@ interface Variant {
 const usual: Sizes = { B: 2, C: 6, D: 5, F: 4, H: 9, L: 7, N: 6, S: 3, T: 7, W: 8, n: 4 };
 
 const variants: Readonly<Record<string, readonly Variant[]>> = {
+  // As published for sentences, and every mode at once.
+  bert: [{}, { set: { mean_sqrt_len: "true", weightedmean: "true", lasttoken: "true" } }],
+  mistral_embed: [{}, { set: { causal: "false", head: "mean" } }],
   caformer: [{ sizes: [{ B: 2, H: 40, W: 33 }] }],
   convformer: [{ sizes: [{ B: 1, H: 40, W: 48 }] }],
   digits_poolformer: [{ sizes: [{ B: 1 }, { B: 3 }] }],
