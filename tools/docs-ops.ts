@@ -2,7 +2,15 @@
 
 import { showDim, type Dim } from "../src/ir/dim.ts";
 import type { AttrValue } from "../src/ir/graph.ts";
-import type { AttrSpec, InputSpec, Lowering, NestedNumbers, OpDefinition, OpExample } from "../src/ir/op.ts";
+import {
+  givenAttributes,
+  type AttrSpec,
+  type InputSpec,
+  type Lowering,
+  type NestedNumbers,
+  type OpDefinition,
+  type OpExample,
+} from "../src/ir/op.ts";
 import { allOps } from "../src/ops/index.ts";
 
 const header = `# Ops
@@ -69,9 +77,7 @@ function signature(op: OpDefinition): string {
     .map(
       (i, k) => `${i.name}${i.optional ? "?" : ""}${op.variadic && k === op.inputs.length - 1 ? "..." : ""}`,
     );
-  const attrs = Object.entries(op.attrs).map(
-    ([name, spec]) => `${name}: ${kindWords(spec)}${defaultWords(spec)}`,
-  );
+  const attrs = givenAttributes(op).map(([name, spec]) => `${name}: ${kindWords(spec)}${defaultWords(spec)}`);
   const label = op.inputs.some((i) => i.weight) ? " @label" : "";
   return `${op.name}(${[...inputs, ...attrs].join(", ")})${label} -> ${op.results.join(", ")}`;
 }
@@ -101,7 +107,12 @@ function inputLine(input: InputSpec): string {
 }
 
 function attrLine([name, spec]: readonly [string, AttrSpec]): string {
-  const role = spec.role === "weight-shape" ? " Says which weights the call makes." : "";
+  const role =
+    spec.role === "weight-shape"
+      ? " Says which weights the call makes."
+      : spec.declares
+        ? " A call declares it."
+        : "";
   const given = spec.default === undefined ? "" : `, default ${showAttr(spec.default)}`;
   return `\`${name}\` (${kindWords(spec)}${given}): ${spec.doc}.${role}`.replace("?.", "?");
 }

@@ -30,12 +30,10 @@ import type { ElementContext } from "../ir/op.ts";
 import { sameType, stridesOf, type DType, type TensorType } from "../ir/types.ts";
 import { AxisSpace } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
-import { Sizes, type Bounds } from "./sizes.ts";
+import { LIVE, Sizes, type Bounds, type LivePlaces } from "./sizes.ts";
 
 /** The placeholder for the index along the vector axis: the first of four neighbours. */
 const VECTOR = "@v";
-/** The buffer of live extents in a kernel that writes them. */
-const LIVE = "live";
 
 export interface VectorAxis {
   /** Which four: the index along the axis is four times this. */
@@ -59,17 +57,22 @@ export class GroupCode {
   readonly #memo = new Map<string, Expr>();
   readonly #sizeNumbers = new Map<string, number>();
   #vector: VectorAxis | undefined;
-  #setsLive = false;
+  readonly #writesLive: boolean;
 
-  /** `names`: what to call the buffers of some values; others are called after what they are to their readers. */
+  /**
+   * `names`: what to call the buffers of some values; others are called after what they are to their readers. `places`: in a kernel that
+   * writes live extents.
+   */
   constructor(
     region: Region,
     bounds: Bounds = {},
     wide: ReadonlySet<string> = new Set(),
     names: ReadonlyMap<ValueId, string> = new Map(),
+    places?: LivePlaces,
   ) {
     this.#region = region;
-    this.sizes = new Sizes(bounds);
+    this.sizes = new Sizes(bounds, places);
+    this.#writesLive = places !== undefined;
     this.#wide = wide;
     for (const p of region.params) this.#types.set(p.id, p.type);
     for (const n of region.nodes)
@@ -327,9 +330,8 @@ export class GroupCode {
   }
 
   /** Sets the live value of a bounded symbol, at its place in the extents. */
-  setLive(place: number, value: Expr): void {
-    this.#setsLive = true;
-    this.emitter.store(LIVE, this.sizes.of("live_at", dim(place)), value);
+  setLive(symbol: string, value: Expr): void {
+    this.emitter.store(LIVE, this.sizes.placeOf(symbol), value);
   }
 
   /** Declarations, parameters first, results last; the widths are those found. */
@@ -342,7 +344,7 @@ export class GroupCode {
     return [
       ...this.#region.params.map((p) => declare(this.#buffers.get(p.id)!, p.type, "read")),
       ...this.#region.results.map((id, i) => declare(this.#outputs[i]!, this.type(id), "write")),
-      ...(this.#setsLive ? [{ name: LIVE, type: U32, access: "write" as const }] : []),
+      ...(this.#writesLive ? [{ name: LIVE, type: U32, access: "read_write" as const }] : []),
     ];
   }
 }

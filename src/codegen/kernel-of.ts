@@ -6,7 +6,7 @@ import { add, builtin, mul, u32 } from "../ir/expr.ts";
 import type { Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr, Kernel } from "../ir/kernel.ts";
 import { GroupCode } from "./group.ts";
-import type { Bounds } from "./sizes.ts";
+import type { Bounds, LivePlaces } from "./sizes.ts";
 
 export interface GroupKernel {
   /** Without name and locations, which the caller knows. */
@@ -41,16 +41,17 @@ export interface KernelShape {
   readonly why: string;
 }
 
-/** Widths of loads are known only when the body has been written once, so it is written twice. */
+/** `places`: in a kernel that writes live extents. Widths of loads are known only when the body has been written once, so it is written twice. */
 export function buildKernel(
   region: Region,
   bounds: Bounds,
   write: (code: GroupCode) => KernelShape,
   names: ReadonlyMap<ValueId, string> = new Map(),
+  places?: LivePlaces,
 ): GroupKernel {
-  const first = new GroupCode(region, bounds, new Set(), names);
+  const first = new GroupCode(region, bounds, new Set(), names, places);
   write(first);
-  const code = new GroupCode(region, bounds, first.wideSeen, names);
+  const code = new GroupCode(region, bounds, first.wideSeen, names, places);
   const shape = write(code);
   const body = code.emitter.finish();
   return {

@@ -18,10 +18,7 @@ import {
   type GroupStep,
   type KernelShape,
 } from "./kernel-of.ts";
-import type { Bounds } from "./sizes.ts";
-
-/** Place of each bounded symbol's live value in the extents. */
-export type LivePlaces = ReadonlyMap<string, number>;
+import type { Bounds, LivePlaces } from "./sizes.ts";
 
 /** The dispatches of a group whose main node writes its own kernels. */
 export function programSteps(
@@ -99,7 +96,13 @@ function stepKernel(facts: StepFacts): GroupStep {
   const { step, values, bounds } = facts;
   const scratch = step.writes.flatMap((name) => values.scratch(name) ?? []);
   const own = stepRegion(facts, scratch);
-  const kernel = buildKernel(own, bounds, (code) => writeStep(code, own, facts), values.names);
+  const kernel = buildKernel(
+    own,
+    bounds,
+    (code) => writeStep(code, own, facts),
+    values.names,
+    step.sets && facts.places,
+  );
   return {
     ...stepOf(own, kernel),
     scratch,
@@ -245,12 +248,11 @@ class Writer implements KernelWriter {
   }
 
   setLive(symbol: string, value: Expr): void {
-    const place = this.#facts.places.get(symbol);
-    if (place === undefined || !this.#facts.step.sets?.includes(symbol))
+    if (!this.#facts.step.sets?.includes(symbol))
       throw new Bug(
         `${this.#facts.node.op.name} sets ${symbol}, which is no bounded symbol that it has named`,
       );
-    this.#code.setLive(place, cast(value, "u32"));
+    this.#code.setLive(symbol, cast(value, "u32"));
   }
 
   bind: KernelWriter["bind"] = (hint, value) =>

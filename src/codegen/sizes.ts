@@ -3,9 +3,10 @@
 // Bounded symbols: memory is laid out for the bound, so strides use the bound; extents use the live value, a parameter that the kernel
 // reads from the extents buffer.
 
-import { constantOf, substituteDim, symbolsOf, type Dim } from "../ir/dim.ts";
-import { add, constant, div, min, max, mul, param, u32, U32 } from "../ir/expr.ts";
+import { constantOf, dim, substituteDim, symbolsOf, type Dim } from "../ir/dim.ts";
+import { add, constant, div, load, min, max, mul, param, u32, U32 } from "../ir/expr.ts";
 import type { Expr, ParamDecl } from "../ir/kernel.ts";
+import { Bug } from "../support/bug.ts";
 
 /** Bounded symbols and their bounds. */
 export type Bounds = Readonly<Record<string, Dim>>;
@@ -16,12 +17,28 @@ interface Parameter {
   readonly live: boolean;
 }
 
+/** The buffer of live extents in a kernel that writes them. */
+export const LIVE = "live";
+
+/** Place of each bounded symbol's live value in the extents. */
+export type LivePlaces = ReadonlyMap<string, number>;
+
 export class Sizes {
   readonly #byRole = new Map<string, Parameter>();
   readonly #bounds: Bounds;
+  readonly #places: LivePlaces | undefined;
 
-  constructor(bounds: Bounds = {}) {
+  /** `places`, in a kernel that writes live extents: it reads them from the buffer that it writes, which cannot be bound twice. */
+  constructor(bounds: Bounds = {}, places?: LivePlaces) {
     this.#bounds = bounds;
+    this.#places = places;
+  }
+
+  /** Where in the extents the live value of a symbol is. */
+  placeOf(symbol: string): Expr {
+    const place = this.#places?.get(symbol);
+    if (place === undefined) throw new Bug(`a kernel that does not write ${symbol} asks where it is`);
+    return this.#parameter(`place of ${symbol}`, dim(place), false, "live_at");
   }
 
   /** Does it differ between runs on the same memory: is a bounded symbol part of it? */
@@ -42,12 +59,12 @@ export class Sizes {
     return constantOf(most) === 1 ? u32(1) : this.#parameter(role, most, false);
   }
 
-  #parameter(role: string, d: Dim, live: boolean): Expr {
+  #parameter(role: string, d: Dim, live: boolean, called = role.replace(/\W+/g, "_")): Expr {
     const known = this.#byRole.get(role);
     if (known) return param(known.name);
     // Live sizes are told apart by number, not by their symbols, so that layers that have symbols of their own share code.
     const lives = [...this.#byRole.values()].filter((p) => p.live).length;
-    const stem = live ? `live${lives === 0 ? "" : lives + 1}` : role.replace(/\W+/g, "_");
+    const stem = live ? `live${lives === 0 ? "" : lives + 1}` : called;
     // `H*W` and `H + W` are written alike.
     const taken = new Set([...this.#byRole.values()].map((p) => p.name));
     let name = stem;
@@ -64,11 +81,7 @@ export class Sizes {
       for (const a of t.atoms) {
         const factor =
           a.kind === "symbol"
-            ? this.#parameter(
-                this.#bounds[a.name] === undefined ? a.name : `live ${a.name}`,
-                substituteDim({ key: a.key, terms: [{ coefficient: 1, atoms: [a] }] }, {}),
-                this.#bounds[a.name] !== undefined,
-              )
+            ? this.#symbol(a.name)
             : a.kind === "floor"
               ? div(this.#live(a.num), this.#live(a.den))
               : a.kind === "min"
@@ -79,6 +92,12 @@ export class Sizes {
       sum = sum ? add(sum, product) : product;
     }
     return sum ?? u32(0);
+  }
+
+  #symbol(name: string): Expr {
+    if (this.#bounds[name] === undefined) return this.#parameter(name, dim(name), false);
+    if (this.#places) return load(LIVE, this.placeOf(name), U32);
+    return this.#parameter(`live ${name}`, dim(name), true);
   }
 
   get declarations(): readonly ParamDecl[] {

@@ -44,6 +44,7 @@ export function convertAttributes(
   const out: Record<string, AttrValue> = {};
   let failed = false;
   for (const [name, spec] of Object.entries(op.attrs)) {
+    if (spec.declares) continue;
     const given = site.named.get(name);
     const isInput = given && (given.value.kind === "tensor" || given.value.kind === "none");
     if (!given || isInput) {

@@ -1,6 +1,7 @@
 // A call: what its name stands for, its arguments, and whether it is carried out or only binds parameters.
 // Ops are called in op-calls.ts, blocks in block-calls.ts.
 
+import { givenAttributes } from "../ir/op.ts";
 import type * as ast from "../parser/ast.ts";
 import type { Span } from "../support/source.ts";
 import { attributeHint } from "./attributes.ts";
@@ -186,10 +187,14 @@ function namedArguments(
 function namedArgument(ctx: Context, block: BlockValue, arg: ast.Argument, name: ast.Name): Value {
   if (block.target.kind === "op") {
     const { op } = block.target;
-    const attr = op.attrs[name.text];
-    if (attr) return evaluate(ctx, arg.value, attributeHint(ctx, attr, arg.value));
+    const attrs = givenAttributes(op);
+    const attr = attrs.find(([known]) => known === name.text);
+    if (attr) return evaluate(ctx, arg.value, attributeHint(ctx, attr[1], arg.value));
     if (op.inputs.some((x) => x.name === name.text)) return evaluate(ctx, arg.value);
-    return unknownArgument(ctx, block, name, [...Object.keys(op.attrs), ...op.inputs.map((x) => x.name)]);
+    return unknownArgument(ctx, block, name, [
+      ...attrs.map(([known]) => known),
+      ...op.inputs.map((x) => x.name),
+    ]);
   }
   const { params, inputs } = block.target.block;
   const param = params.find((p) => p.name.text === name.text);

@@ -2,7 +2,7 @@
 // of the op does not hold. Knows op records, no particular op.
 
 import { dim, type Dim } from "../ir/dim.ts";
-import type { Attrs, ValueId } from "../ir/graph.ts";
+import { atMost, freeSymbol, type Attrs, type ValueId } from "../ir/graph.ts";
 import { inferTypes, inputIndex, inputName, type ConstraintFailure, type OpDefinition } from "../ir/op.ts";
 import { showType, type DType, type TensorType } from "../ir/types.ts";
 import { locationOf, type Location, type Span } from "../support/source.ts";
@@ -11,6 +11,7 @@ import type { CallSite } from "./calls.ts";
 import { convertAttributes } from "./attributes.ts";
 import { fail, joinPath, stop, type Context } from "./context.ts";
 import { callWithStacks, stackedType } from "./experts.ts";
+import { declareSymbol, type GraphState } from "./graph-state.ts";
 import { annotationsOf, labelPath, type LabelPath } from "./labels.ts";
 import { axisSource } from "./provenance.ts";
 import { numberAsTensor } from "./tensor-operators.ts";
@@ -29,8 +30,9 @@ export function callOp(ctx: Context, op: OpDefinition, site: CallSite): Value {
   const slots = placeInputs(ctx, op, site);
   if (!slots) return poison;
   const types = slots.map((s) => (typeof s === "object" ? s.type : undefined));
-  const attrs = convertAttributes(ctx, op, site, types, slots.includes("weight"));
-  if (!attrs) return poison;
+  const given = convertAttributes(ctx, op, site, types, slots.includes("weight"));
+  if (!given) return poison;
+  const attrs = declareSizes(g, op, types, given);
   const label = site.call.label ? labelPath(ctx, site.call.label) : undefined;
   if (site.call.label && !label) return poison;
   const inputs = makeWeights(ctx, op, site, slots, attrs, label);
@@ -40,6 +42,30 @@ export function callOp(ctx: Context, op: OpDefinition, site: CallSite): Value {
     ...ctx.place.annotations,
     ...annotationsOf(ctx, site.call.annotations),
   ]);
+}
+
+/** The sizes that the op sets, as new bounded symbols. */
+function declareSizes(
+  g: GraphState,
+  op: OpDefinition,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): Attrs {
+  const own = Object.entries(op.attrs).filter(([, spec]) => spec.declares);
+  if (own.length === 0) return attrs;
+  const sized: Attrs = { ...attrs, ...Object.fromEntries(own.map(([name]) => [name, dim(0)])) };
+  // A call that breaks a constraint is reported with the rest of it.
+  if ("failure" in inferTypes(op, types, sized)) return sized;
+  return {
+    ...attrs,
+    ...Object.fromEntries(
+      own.map(([name, spec]) => {
+        const symbol = freeSymbol(name, (x) => g.symbols.has(x));
+        declareSymbol(g, symbol, atMost(spec.declares!(types, attrs), g.symbols.values()));
+        return [name, dim(symbol)];
+      }),
+    ),
+  };
 }
 
 function placeInputs(ctx: Context, op: OpDefinition, site: CallSite): Slot[] | undefined {

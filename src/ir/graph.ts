@@ -7,7 +7,7 @@
 
 import { Bug } from "../support/bug.ts";
 import type { Location } from "../support/source.ts";
-import { constantOf, type Dim } from "./dim.ts";
+import { constantOf, substituteDim, symbolsOf, type Dim } from "./dim.ts";
 import { inferTypes, type OpDefinition, type OpLookup } from "./op.ts";
 import type { TensorType } from "./types.ts";
 
@@ -55,6 +55,18 @@ export interface Region {
 export type SymbolDecl =
   | { readonly kind: "bound"; readonly name: string }
   | { readonly kind: "bounded"; readonly name: string; readonly bound: Dim };
+
+/** A name for a new symbol: the hint with the first number that makes it one. */
+export function freeSymbol(hint: string, taken: (name: string) => boolean): string {
+  for (let i = 0; ; i++) if (!taken(`${hint}${i}`)) return `${hint}${i}`;
+}
+
+/** The size with bounded symbols at their bounds. */
+export function atMost(d: Dim, symbols: Iterable<SymbolDecl>): Dim {
+  const bounds: Record<string, Dim> = {};
+  for (const s of symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
+  return [...symbolsOf(d)].some((name) => Object.hasOwn(bounds, name)) ? substituteDim(d, bounds) : d;
+}
 
 /** Image preprocessing declared in the model; the command line applies it to a photograph (timm's names). */
 export interface Preprocess {

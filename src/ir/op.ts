@@ -60,6 +60,11 @@ export interface AttrSpec {
   readonly choices?: readonly string[];
   /** `weight-shape`: only used in the language, to size weights (`out`, `bias`); not kept on the node. */
   readonly role?: "weight-shape";
+  /**
+   * Of a `dim`: a bounded symbol whose value this op sets, and at most how large that is. A call in the language does not give it: it
+   * declares a new one.
+   */
+  declares?(types: readonly (TensorType | undefined)[], attrs: Attrs): Dim;
 }
 
 /** What a failed constraint points at, for a message that is a short proof. */
@@ -272,6 +277,10 @@ export interface OpDefinition {
   /** False: not callable from a .model file (fused groups, compiler-made ops). Default true. */
   readonly inLanguage?: boolean;
 }
+
+/** The attributes that a call gives. */
+export const givenAttributes = (op: OpDefinition): readonly (readonly [string, AttrSpec])[] =>
+  Object.entries(op.attrs).filter(([, spec]) => !spec.declares);
 
 /** What input `i` is called. */
 export function inputName(op: OpDefinition, i: number): string {

@@ -2,8 +2,8 @@
 // of graph.ts hold and every stored type is what its op infers. Knows no particular op.
 
 import type { Dim } from "./dim.ts";
-import { symbolsOf } from "./dim.ts";
-import { preparedValues } from "./graph.ts";
+import { constantOf, minDim, sameDim, symbolsOf } from "./dim.ts";
+import { atMost, preparedValues } from "./graph.ts";
 import type { AttrValue, Graph, Node, ValueId } from "./graph.ts";
 import { inferTypes, type AttrSpec, type OpDefinition } from "./op.ts";
 import { isDimValue, nextIdAfter, printNode } from "./print.ts";
@@ -21,6 +21,8 @@ class Verifier {
   readonly #symbols: ReadonlySet<string>;
   readonly #scopes: ReadonlySet<string>;
   readonly #needsSpans: boolean;
+  /** Bounded symbols that an op sets. */
+  readonly #set = new Set<string>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
@@ -126,7 +128,10 @@ class Verifier {
       const faults = [...arityFaults(n), ...attrFaults(n.op, n.attrs)];
       faults.forEach(fault);
       for (const value of Object.values(n.attrs)) this.#symbolsInAttr(value, where);
-      if (readable && faults.length === 0) this.#resultTypes(n, known, fault);
+      if (readable && faults.length === 0) {
+        this.#resultTypes(n, known, fault);
+        this.#declaredSizes(n, known, fault);
+      }
       if (n.scope !== "" && !this.#scopes.has(n.scope)) fault(`scope ${n.scope} does not exist`);
       if (this.#needsSpans && n.spans.length === 0) fault("a node lost its model lines");
       if (n.body) this.#region(n, known, fault);
@@ -155,6 +160,25 @@ class Verifier {
     const same = (a: TensorType, b: TensorType) => a.dtype === b.dtype && sameShape(a.shape, b.shape);
     if (stored.length !== inferred.types.length || !stored.every((t, i) => same(t, inferred.types[i]!)))
       fault(`${n.op.name} gives ${inferred.types.map(showType).join(", ")}, which is not what is stored`);
+  }
+
+  /** A size that an op sets is a bounded symbol of its own, with room for what the op may make it. */
+  #declaredSizes(n: Node, known: ReadonlyMap<ValueId, TensorType>, fault: (message: string) => void): void {
+    for (const [name, spec] of Object.entries(n.op.attrs)) {
+      const size = n.attrs[name];
+      if (!spec.declares || !isDimValue(size!) || constantOf(size) !== undefined) continue;
+      const symbol = this.#graph.symbols.find((s) => s.name === size.key);
+      if (symbol?.kind !== "bounded") {
+        fault(`${name} = ${size.key} is no bounded dimension`);
+        continue;
+      }
+      if (this.#set.has(symbol.name)) fault(`${symbol.name} is set by another op already`);
+      this.#set.add(symbol.name);
+      const types = n.inputs.map((x) => (x === "" ? undefined : known.get(x)));
+      const most = atMost(spec.declares(types, n.attrs), this.#graph.symbols);
+      if (!sameDim(minDim(symbol.bound, most), most))
+        fault(`${symbol.name} is at most ${most.key}, and declared as at most ${symbol.bound.key}`);
+    }
   }
 
   /** A body sees its parameters alone. */

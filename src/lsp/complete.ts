@@ -4,6 +4,7 @@
 import { annotationNames } from "../elaborate/labels.ts";
 import { builtins } from "../elaborate/builtins.ts";
 import { ruleForms } from "../elaborate/checkpoint-map.ts";
+import { givenAttributes } from "../ir/op.ts";
 import { showType } from "../ir/types.ts";
 import { allOps, lookupOp } from "../ops/index.ts";
 import { wordsOf } from "../parser/words.ts";
@@ -162,7 +163,7 @@ function parametersOf(call: OpenCall, names: ReadonlyMap<string, Declaration>): 
   const op = names.has(call.callee) ? undefined : lookupOp(call.callee);
   if (!op || op.inLanguage === false) return [];
   return [
-    ...Object.entries(op.attrs).map(([name, a]) => ({
+    ...givenAttributes(op).map(([name, a]) => ({
       name,
       detail: a.choices?.join(" | ") ?? a.kind,
       doc: a.doc,

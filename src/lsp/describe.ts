@@ -4,7 +4,7 @@ import type { Observation } from "../elaborate/context.ts";
 import { describe, type Value } from "../elaborate/value.ts";
 import { addDim, constantOf, dim, showDim, type Dim } from "../ir/dim.ts";
 import type { ValueId } from "../ir/graph.ts";
-import type { OpDefinition } from "../ir/op.ts";
+import { givenAttributes, type OpDefinition } from "../ir/op.ts";
 import { flopsOf } from "../ir/stats.ts";
 import { elementsOf, type TensorType } from "../ir/types.ts";
 import type * as ast from "../parser/ast.ts";
@@ -54,7 +54,7 @@ export function amount(d: Dim): string {
 }
 
 export function opText(op: OpDefinition): string {
-  const attrs = Object.entries(op.attrs).map(([name, a]) => `${name}: ${a.choices?.join(" | ") ?? a.kind}`);
+  const attrs = givenAttributes(op).map(([name, a]) => `${name}: ${a.choices?.join(" | ") ?? a.kind}`);
   const inputs = op.inputs.filter((i) => !i.weight).map((i) => (i.optional ? `${i.name}?` : i.name));
   const weights = op.inputs.filter((i) => i.weight).map((i) => i.name);
   const owns = weights.length > 0 ? `\nweights ${weights.join(", ")}` : "";

@@ -44,7 +44,8 @@ export function exportOnnx(
 }
 
 function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: OnnxOptions): ModelProto {
-  const writer = new OnnxWriter(options.dims ?? {}, symbolSources(graph));
+  const sources = symbolSources(graph);
+  const writer = new OnnxWriter(options.dims ?? {}, sources);
   const names = new Map<ValueId, string>();
   const states = graph.states.map((s) => ({ ...s, after: `${s.name}.next` }));
   const outputs = [
@@ -78,6 +79,7 @@ function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: Onnx
       const name = wanted.get(r.id);
       const made = names.get(r.id)!;
       if (name !== undefined && writer.rename(first, made, name)) names.set(r.id, name);
+      addSources(sources, names.get(r.id)!, r.type);
     }
   }
   if (diagnostics.length > 0) throw new InputError(diagnostics);
@@ -185,14 +187,17 @@ function problemAt(node: Node, code: string, reason: string, symbol?: string): D
   });
 }
 
-/** Where each symbol can be read when the graph runs. */
-function symbolSources(graph: Graph): ReadonlyMap<string, SymbolSource> {
+/** Where each symbol can be read when the graph runs: of those of the inputs here, of others once what has them is made. */
+function symbolSources(graph: Graph): Map<string, SymbolSource> {
   const sources = new Map<string, SymbolSource>();
-  for (const input of graph.inputs)
-    input.type.shape.forEach((d, axis) => {
-      if (constantOf(d) === undefined && !sources.has(d.key)) sources.set(d.key, { input: input.name, axis });
-    });
+  for (const input of graph.inputs) addSources(sources, input.name, input.type);
   return sources;
+}
+
+function addSources(sources: Map<string, SymbolSource>, name: string, type: TensorType): void {
+  type.shape.forEach((d, axis) => {
+    if (constantOf(d) === undefined && !sources.has(d.key)) sources.set(d.key, { input: name, axis });
+  });
 }
 
 /** Values that could hold an infinity: what comes from outside does, until an op makes it finite. Weights are taken for finite. */

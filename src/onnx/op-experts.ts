@@ -15,6 +15,8 @@ import {
 } from "./context.ts";
 
 const LOWEST = -3.4028234663852886e38;
+/** The place of a row that is not kept. */
+const NOWHERE = 0xffffffff;
 
 /** Values and indices (i64) of the k largest along the last axis. */
 function largest(c: OpContext, x: string, k: string): readonly [string, string] {
@@ -109,4 +111,14 @@ export const takeRows: Translate = (c) => {
   const behind = range(rank(c) - 1).map((i) => i + 1);
   const mask = behind.length > 0 ? writer.node("Unsqueeze", [inside, writer.integers(behind)]) : inside;
   return writer.node("Where", [mask, taken, writer.scalar(0, c.result.dtype)]);
+};
+
+export const packRows: Translate = (c) => {
+  const { writer } = c;
+  const keep = c.input(0);
+  const rows = writer.node("Squeeze", [writer.node("NonZero", [keep]), writer.integers([0])]);
+  const upTo = writer.node("CumSum", [castTo(c, keep, "i64"), writer.integer(0)]);
+  const place = writer.node("Sub", [upTo, writer.integer(1)]);
+  const places = writer.node("Where", [keep, place, writer.integer(NOWHERE)]);
+  return [castTo(c, rows, "u32"), castTo(c, places, "u32")];
 };

@@ -17,7 +17,7 @@ import {
   type OpContext,
   type Translate,
 } from "./context.ts";
-import { groupedLinear, route, takeRows, topK } from "./op-experts.ts";
+import { groupedLinear, packRows, route, takeRows, topK } from "./op-experts.ts";
 import { averagePool, convolution, depthwiseConvolution, groupedConvolution, maxPool } from "./op-window.ts";
 import { adaptiveLengths, adaptiveUnfold, resize, segmentReduce, unfold } from "./op-unfold.ts";
 import { batchNorm, groupNorm, l2Normalize, layerNorm, logSoftmax, rmsNorm, softmax } from "./op-norm.ts";
@@ -289,6 +289,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   top_k: topK,
   route,
   grouped_linear: groupedLinear,
+  pack_rows: packRows,
   take_rows: takeRows,
 
   group_norm: groupNorm,

@@ -165,7 +165,11 @@ export const expertPlan = defineOp({
   attrs: {
     experts: { kind: "int", doc: "number of experts" },
     tile: tileAttr,
-    rows: { kind: "dim", doc: "the bounded symbol that is the number of rows" },
+    rows: {
+      kind: "dim",
+      doc: "the bounded symbol that is the number of rows",
+      declares: ([ids], attrs) => rowBound(ids!.shape[0]!, attrs),
+    },
   },
   results: ["slots", "tiles", "places"],
   constraints: {

@@ -24,6 +24,7 @@ import { adaptiveAvgPool, adaptiveMaxPool } from "./adaptive.ts";
 import { depthwiseConv2d, groupedConv2d } from "./grouped-conv.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
+import { packRows } from "./pack.ts";
 import { route, topK } from "./route.ts";
 import { resize } from "./resize.ts";
 import { segmentReduce } from "./segment.ts";
@@ -109,6 +110,7 @@ export const allOps: readonly OpDefinition[] = [
   keepTokens,
   route,
   groupedLinear,
+  packRows,
   expertPlan,
   takeRows,
   adaptiveAvgPool,

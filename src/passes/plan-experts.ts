@@ -2,8 +2,10 @@
 // For many, rows are sorted by expert, so that each expert's weights are read once for a tile of rows; what stands between the products
 // is done on sorted rows too, and only what leaves is brought back in order. Which it is depends on the counts alone, and is on record.
 
-import { constantOf, sameDim, substituteDim, symbolsOf, dim, type Dim } from "../ir/dim.ts";
+import { constantOf, sameDim, dim, type Dim } from "../ir/dim.ts";
 import {
+  atMost,
+  freeSymbol,
   preparedValues,
   typesOf,
   withDefaults,
@@ -190,9 +192,9 @@ class Planner {
 
   #planOf(s: Sorted): NonNullable<Sorted["plan"]> {
     if (s.plan) return s.plan;
-    const name = freeName(this.#symbols);
+    const name = freeSymbol("rows", (x) => this.#symbols.some((known) => known.name === x));
     const attrs = { experts: s.experts, tile: s.tile, rows: dim(name) };
-    this.#symbols.push({ kind: "bounded", name, bound: rowBound(atMost(s.rows, this.#symbols), attrs) });
+    this.#symbols.push({ kind: "bounded", name, bound: atMost(rowBound(s.rows, attrs), this.#symbols) });
     const [slots, tiles, places] = this.#add(s, s.first, this.#op("expert_plan"), [s.ids], attrs).results;
     return (s.plan = { slots: slots!.id, tiles: tiles!.id, places: places!.id });
   }
@@ -262,17 +264,6 @@ class Planner {
 
 function isByRow(type: TensorType | undefined, rows: Dim): boolean {
   return type !== undefined && type.shape.length > 0 && sameDim(type.shape[0]!, rows);
-}
-
-function freeName(symbols: readonly SymbolDecl[]): string {
-  for (let i = 0; ; i++) if (!symbols.some((s) => s.name === `rows${i}`)) return `rows${i}`;
-}
-
-/** Bounded symbols at their bounds. */
-function atMost(d: Dim, symbols: readonly SymbolDecl[]): Dim {
-  const bounds: Record<string, Dim> = {};
-  for (const s of symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
-  return [...symbolsOf(d)].some((name) => bounds[name]) ? substituteDim(d, bounds) : d;
 }
 
 function eventOf(s: Sorted, left: ReadonlySet<Node>): RewriteEvent {

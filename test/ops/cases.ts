@@ -394,6 +394,7 @@ const cases: Readonly<Record<string, Maker>> = {
     const [count] = r.shape(1, 9) as [number];
     return { inputs: { ids: r.tensor([count], "u32", 0, 3) }, attrs: { experts: 6, tile: 1, rows: count } };
   },
+  pack_rows: (r) => ({ inputs: { keep: r.tensor([r.pick([1, 5, 9, 256, 700])], "bool") } }),
   take_rows: (r) => {
     const shape = r.shape(r.int(1, 3));
     const [count] = r.shape(1, 6) as [number];

@@ -351,6 +351,10 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     ids: { inputs: { ids: ["i32", [2]] }, attrs: { experts: 2, rows: 4 } },
     counts: { inputs: { ids: ["u32", [2]] }, attrs: { experts: 0, rows: 4 } },
   },
+  pack_rows: {
+    rank: { inputs: { keep: ["bool", [2, 3]] }, attrs: { kept: 2 } },
+    bool: { inputs: { keep: ["i32", [2]] }, attrs: { kept: 2 } },
+  },
   take_rows: {
     rank: { inputs: { x: [], index: ["u32", [2]] } },
     index: { inputs: { x: [2], index: ["i32", [2]] } },

@@ -12,7 +12,7 @@ import { createSession } from "../../src/runtime/session.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
 import { openAdapter } from "../models/support.ts";
 import { callable, randomCall } from "./cases.ts";
-import { callGraph, largestDifference, Random, type Call } from "./support.ts";
+import { attrsFor, callGraph, largestDifference, Random, type Call } from "./support.ts";
 
 const programs = callable.filter((op) => op.lowering.kind === "program").map((op) => op.name);
 const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -32,7 +32,7 @@ function surrounded(call: Call): Graph {
   return callGraph(call, (b, ids) => {
     const isFloat = (id: string) => b.type(id).dtype === "f32";
     const inputs = ids.map((id) => (id !== undefined && isFloat(id) ? b.call("neg", [id]) : id));
-    const { results } = b.add(call.op, inputs, call.attrs);
+    const { results } = b.add(call.op, inputs, attrsFor(call));
     return results.map(({ id }) => (isFloat(id) ? b.call("add", [id, id]) : id));
   });
 }

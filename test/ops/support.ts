@@ -1,7 +1,15 @@
 // Helpers of the op tests: tensors from nested numbers, running one op or its decomposition, seeded random numbers.
 
 import { evaluate } from "../../src/ir/evaluate.ts";
-import { GraphBuilder, withDefaults, type Attrs, type Graph, type ValueId } from "../../src/ir/graph.ts";
+import { dim } from "../../src/ir/dim.ts";
+import {
+  GraphBuilder,
+  withDefaults,
+  type Attrs,
+  type Graph,
+  type SymbolDecl,
+  type ValueId,
+} from "../../src/ir/graph.ts";
 import { inferTypes, inputName, type NestedNumbers, type OpDefinition } from "../../src/ir/op.ts";
 import { elementCount, tensor, type Precision, type Tensor } from "../../src/ir/tensor.ts";
 import { tensorType, type DType, type TensorType } from "../../src/ir/types.ts";
@@ -43,8 +51,21 @@ export function typesFor(call: Call): (TensorType | undefined)[] {
   return namesFor(call).map((name) => call.inputs[name] && typeOf(call.inputs[name]));
 }
 
+/** Sizes that the op sets, where the call gives no number for them: symbols called as the attribute. */
 export function attrsFor({ op, attrs }: Call): Attrs {
-  return withDefaults(op, attrs);
+  const set = declaredSizes(op, attrs).map(([name]) => [name, dim(name)] as const);
+  return { ...Object.fromEntries(set), ...withDefaults(op, attrs) };
+}
+
+const declaredSizes = (op: OpDefinition, attrs: Attrs) =>
+  Object.entries(op.attrs).filter(([name, spec]) => spec.declares && attrs[name] === undefined);
+
+export function symbolsFor(call: Call): readonly SymbolDecl[] {
+  return declaredSizes(call.op, call.attrs).map(([name, spec]) => ({
+    kind: "bounded",
+    name,
+    bound: spec.declares!(typesFor(call), call.attrs),
+  }));
 }
 
 /** A graph of one call, with the inputs that are given. */
@@ -56,10 +77,10 @@ export function callGraph(
   const ids = namesFor(call).map((name) =>
     call.inputs[name] ? b.declare(`%${name}`, typeOf(call.inputs[name])) : undefined,
   );
-  const results = build ? build(b, ids) : b.add(call.op, ids, call.attrs).results.map((r) => r.id);
+  const results = build ? build(b, ids) : b.add(call.op, ids, attrsFor(call)).results.map((r) => r.id);
   return {
     name: "test",
-    symbols: [],
+    symbols: symbolsFor(call),
     inputs: Object.entries(call.inputs).map(([name, t]) => ({
       id: `%${name}`,
       name,
