@@ -2,17 +2,22 @@
 // messages costs nothing that is measured.
 
 import { cases } from "./cases.ts";
-import { peers } from "./peers/index.ts";
-import type { Outputs, Part, Prepared } from "./peers/peer.ts";
+import { packCases } from "./pack/cases.ts";
+import { packPeers, peers } from "./peers/index.ts";
+import type { DeviceTime, Outputs, Part, Prepared } from "./peers/peer.ts";
 
 /** From the parent. */
-export type Request = { readonly kind: "outputs" } | { readonly kind: "time" } | { readonly kind: "stop" };
+export interface Request {
+  readonly kind: "outputs" | "time" | "resident" | "device" | "stop";
+}
 
 /** To the parent. */
 export type Reply =
   | { readonly kind: "ready"; readonly firstRun: readonly Part[]; readonly stats: Prepared["stats"] }
   | { readonly kind: "outputs"; readonly outputs: Outputs }
   | { readonly kind: "time"; readonly milliseconds: number }
+  | { readonly kind: "resident"; readonly milliseconds: number | undefined }
+  | { readonly kind: "device"; readonly time: DeviceTime | undefined }
   | { readonly kind: "stopped" }
   | { readonly kind: "failed"; readonly message: string };
 
@@ -20,13 +25,18 @@ const send = (reply: Reply): void => void process.send!(reply);
 
 async function main(): Promise<void> {
   const [peerName, caseName] = process.argv.slice(2);
-  const peer = peers.find((p) => p.name === peerName)!;
-  const prepared = await peer.prepare(cases.find((c) => c.name === caseName)!);
+  const peer = [...peers, ...packPeers].find((p) => p.name === peerName)!;
+  const prepared = await peer.prepare([...cases, ...packCases].find((c) => c.name === caseName)!);
   const answer = async (request: Request): Promise<void> => {
     switch (request.kind) {
       case "outputs":
         return send({ kind: "outputs", outputs: await prepared.run() });
+      case "resident":
+        return send({ kind: "resident", milliseconds: await prepared.resident?.() });
+      case "device":
+        return send({ kind: "device", time: await prepared.device?.() });
       case "time": {
+        if (prepared.time) return send({ kind: "time", milliseconds: await prepared.time() });
         const start = performance.now();
         await prepared.run();
         return send({ kind: "time", milliseconds: performance.now() - start });
@@ -36,9 +46,11 @@ async function main(): Promise<void> {
         send({ kind: "stopped" });
         return;
       default:
-        return request satisfies never;
+        return request.kind satisfies never;
     }
   };
+  // A parent that was stopped leaves nothing running behind it.
+  process.on("disconnect", () => process.exit());
   process.on("message", (request: Request) => answer(request).catch(fail));
   send({ kind: "ready", firstRun: prepared.firstRun, stats: prepared.stats });
 }

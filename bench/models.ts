@@ -12,12 +12,15 @@ import {
   type Tensor,
 } from "../src/index.ts";
 import { constantOf, evaluateDim } from "../src/ir/dim.ts";
+import { elementCount, newData } from "../src/ir/tensor.ts";
 import { lookupOp } from "../src/ops/index.ts";
 import { exportOnnx } from "../src/onnx/export.ts";
 
 export interface Model {
   /** Relative to the root of the repository. */
   readonly file: string;
+  /** Which model of the file; absent where there is one. */
+  readonly model?: string;
   readonly config?: string;
   readonly set?: Readonly<Record<string, string>>;
   /** Every symbol of the model's inputs. */
@@ -29,8 +32,9 @@ const root = join(import.meta.dirname, "..");
 export const source = (file: string) => ({ name: file, text: readFileSync(join(root, file), "utf8") });
 export const resolve = (_: string, path: string) => source(path);
 
-export const options = ({ config, set }: Model) => ({
+export const options = ({ model, config, set }: Model) => ({
   resolve,
+  ...(model !== undefined && { model }),
   ...(config !== undefined && { config }),
   ...(set && { set }),
 });
@@ -45,14 +49,20 @@ export function weightsOf(graph: Graph): (key: string) => Tensor {
   const byKey = new Map(graph.weights.map((w) => [w.key, w]));
   return (key) => {
     const { type, seed } = byKey.get(key)!;
-    return seededTensor(
-      key,
-      type.shape.map((d) => constantOf(d)!),
-      0,
-      type.dtype,
-      seed,
-    );
+    const shape = type.shape.map((d) => constantOf(d)!);
+    // The weight of all experts holds those that a checkpoint has for each.
+    if (key.includes("*"))
+      return stacked(key, shape, (name) => seededTensor(name, shape.slice(1), 0, type.dtype));
+    return seededTensor(key, shape, 0, type.dtype, seed);
   };
+}
+
+function stacked(key: string, shape: readonly number[], one: (key: string) => Tensor): Tensor {
+  const first = one(key.replace("*", "0"));
+  const data = newData(first.dtype, elementCount(shape));
+  for (let e = 0; e < shape[0]!; e++)
+    data.set((e === 0 ? first : one(key.replace("*", String(e)))).data, e * first.data.length);
+  return { dtype: first.dtype, shape, data };
 }
 
 export function inputsOf(graph: Graph, { dims }: Model): Readonly<Record<string, Tensor>> {

@@ -1,12 +1,16 @@
 // One peer in a process of its own, seen from the parent: start it, ask it, stop it.
 
 import { fork, type ChildProcess } from "node:child_process";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import type { Reply, Request } from "./child.ts";
-import type { Outputs, Part, Prepared } from "./peers/peer.ts";
+import type { DeviceTime, Outputs, Part, Prepared } from "./peers/peer.ts";
 
 /** A run that takes longer than this hangs. */
 const patience = 10 * 60_000;
+
+/** From source, or bundled into the pack. */
+const extension = extname(import.meta.filename);
+const execArgv = extension === ".ts" ? ["--import", "tsx"] : [];
 
 export class PeerProcess {
   readonly peer: string;
@@ -26,8 +30,8 @@ export class PeerProcess {
 
   /** Starts the peer and waits for its first run. */
   static async start(peer: string, caseName: string, env: NodeJS.ProcessEnv): Promise<PeerProcess> {
-    const child = fork(join(import.meta.dirname, "child.ts"), [peer, caseName], {
-      execArgv: ["--import", "tsx"],
+    const child = fork(join(import.meta.dirname, `child${extension}`), [peer, caseName], {
+      execArgv,
       // Typed arrays travel as they are.
       serialization: "advanced",
       env,
@@ -47,6 +51,15 @@ export class PeerProcess {
   /** Milliseconds of one run. */
   async time(): Promise<number> {
     return (await this.#ask({ kind: "time" }, "time")).milliseconds;
+  }
+
+  /** The same, inputs and outputs on the device; undefined where the peer cannot. */
+  async resident(): Promise<number | undefined> {
+    return (await this.#ask({ kind: "resident" }, "resident")).milliseconds;
+  }
+
+  async device(): Promise<DeviceTime | undefined> {
+    return (await this.#ask({ kind: "device" }, "device")).time;
   }
 
   async stop(): Promise<void> {

@@ -12,9 +12,29 @@ export interface Part {
   readonly milliseconds: number;
 }
 
+/** What the device did in one run, by its own clock: medians of several runs. */
+export interface DeviceTime {
+  readonly milliseconds: number;
+  /** How it was taken. */
+  readonly by: string;
+  readonly kernels: readonly KernelTime[];
+}
+
+export interface KernelTime {
+  readonly name: string;
+  readonly count: number;
+  readonly milliseconds: number;
+  readonly note?: string;
+}
+
 export interface Prepared {
   /** From inputs in the program's memory to outputs in the program's memory. */
   run(): Promise<Outputs>;
+  /** Milliseconds of `run`, where only the peer itself can take them (it computes in another process). */
+  time?(): Promise<number>;
+  /** Milliseconds of one run whose inputs and outputs stay on the device. */
+  resident?(): Promise<number>;
+  device?(): Promise<DeviceTime | undefined>;
   /** From the model's file (or its export) and weights in memory to the first outputs; what a user waits for. */
   readonly firstRun: readonly Part[];
   /** Anything worth knowing beside times: adapter, versions, dispatches, bytes. */
@@ -27,6 +47,8 @@ export interface Peer {
   readonly doc: string;
   /** Does it compute on the adapter that the benchmark is about? */
   readonly device: "gpu" | "cpu";
+  /** Largest relative difference of its outputs, where it computes with fewer bits. */
+  readonly allowed?: number;
   prepare(c: Case): Promise<Prepared>;
 }
 

@@ -1,0 +1,107 @@
+#!/bin/bash
+# run.sh OUT [--smoke]: measures everything on this machine, most important first, and writes into the folder OUT:
+#   doctor.json   adapters, features and limits
+#   machine.txt   card, drivers, libraries, Python
+#   results.jsonl a line for each case, ceiling and sweep
+#   log.txt       what every step said
+#   table.txt     all of it in short; printed last
+# Every step is a process with a time limit, and none stops the others. --smoke: tiny sizes, for a software adapter.
+# TOKENLOOM_PACK_SECONDS: no new case is begun later than this (420). TOKENLOOM_PYTHON: the Python with PyTorch (python3).
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+out=${1:?run.sh OUT [--smoke]}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+smoke=${2:-}
+export PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work HOME=${HOME:-$work} XDG_CACHE_HOME=$work/cache
+python=${TOKENLOOM_PYTHON:-python3}
+rounds=20
+if [ "$smoke" = --smoke ]; then
+  export TOKENLOOM_BENCH_SMOKE=1
+  rounds=3
+fi
+
+# Libraries that this machine has not got, and the driver where container images put it.
+mkdir "$work/lib"
+for file in "$here"/lib/*; do
+  ldconfig -p 2>/dev/null | grep -q "$(basename "$file")" || ln -s "$file" "$work/lib/"
+done
+libraries=$work/lib
+for folder in /usr/local/nvidia/lib64 /usr/local/nvidia/lib; do
+  [ -d "$folder" ] && libraries=$libraries:$folder
+done
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+icd=/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json
+[ -z "${VK_DRIVER_FILES:-}" ] && [ -f "$icd" ] && export VK_DRIVER_FILES=$icd
+
+log=$out/log.txt
+results=$out/results.jsonl
+: >"$log"
+: >"$results"
+elapsed() { echo $SECONDS; }
+node=$here/bin/node
+app=$here/app
+
+# step SECONDS NAME COMMAND...
+step() {
+  local limit=$1 name=$2
+  shift 2
+  echo "== $name (at $(elapsed) s)" | tee -a "$log"
+  timeout -k 5 "$limit" "$@" >>"$log" 2>&1 </dev/null
+  local rc=$?
+  [ $rc = 0 ] || echo "== $name ended with $rc" | tee -a "$log"
+  return $rc
+}
+
+{
+  uname -a
+  nvidia-smi
+  nproc
+  ls /usr/local/nvidia/lib64 /usr/local/nvidia/share/vulkan/icd.d /usr/share/vulkan/icd.d /etc/vulkan/icd.d
+  cat "${VK_DRIVER_FILES:-/dev/null}"
+  ls -l "$work/lib"
+  ldconfig -p | grep -E 'vulkan|GLX|GLdispatch|X11|Xext'
+  "$python" --version
+} >"$out/machine.txt" 2>&1
+# Read from disk once, so that the first case does not wait for it.
+"$python" -c "import torch; torch.zeros(1).to('cuda' if torch.cuda.is_available() else 'cpu')" >/dev/null 2>&1 &
+
+timeout 60 "$node" "$app/dist/cli.js" doctor --json >"$out/doctor.json" 2>>"$log"
+if ! grep -q '"target"' "$out/doctor.json"; then
+  echo "no adapter: nothing can be measured; doctor.json, machine.txt and log.txt say what is there" | tee -a "$log"
+  VK_LOADER_DEBUG=error,warn,driver timeout 60 "$node" "$app/dist/cli.js" doctor >>"$log" 2>&1
+  tail -c 6000 "$log"
+  exit 3
+fi
+wait
+
+last=${TOKENLOOM_PACK_SECONDS:-420}
+survey() {
+  if [ "$(elapsed)" -gt "$last" ]; then
+    echo "== $1: left out, the time is over" | tee -a "$log"
+    return
+  fi
+  step "$2" "$1" "$node" "$app/bench/survey.js" "$1" --out "$results" --rounds $rounds
+}
+
+step 40 ceilings "$node" "$app/bench/ceilings.js" --out "$results"
+step 60 "ceilings of PyTorch" bash -c "'$python' '$app/bench/torch/ceilings.py' >>'$results'"
+swept=
+for name in $("$node" "$app/bench/survey.js" --list); do
+  case $name in
+    *-compiled)
+      # Before what takes longest.
+      [ -n "$swept" ] || step 80 sweep "$node" "$app/bench/sweep.js" --out "$results" --budget 9000
+      swept=1
+      survey "$name" 100
+      ;;
+    # Packing its weights takes long.
+    moe*) survey "$name" 100 ;;
+    *) survey "$name" 60 ;;
+  esac
+done
+echo "== done at $(elapsed) s" | tee -a "$log"
+"$node" "$app/bench/table.js" "$results" | tee "$out/table.txt"

@@ -1,0 +1,141 @@
+// One case of the pack, in a process of its own: `survey.js CASE --out FILE`. All peers start at once; outputs are compared before
+// any time is taken; then runs in turns, then what the device's own clock says. One line of JSON goes to the end of FILE.
+
+import { appendFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { evaluateDim } from "../../src/ir/dim.ts";
+import { graphStats } from "../../src/ir/stats.ts";
+import { difference, median, quantile } from "../compare.ts";
+import { graphOf } from "../models.ts";
+import { packPeers, peers } from "../peers/index.ts";
+import type { DeviceTime, Outputs, Part } from "../peers/peer.ts";
+import { PeerProcess } from "../process.ts";
+import { packCases, type PackCase } from "./cases.ts";
+
+/** Relative; f32 arithmetic in another order stays below. */
+const allowed = 1e-4;
+const warmUps = 2;
+
+export interface PeerRow {
+  readonly peer: string;
+  /** Why it could not run, or not go on: what had been measured stands. */
+  readonly failed?: string;
+  /** From tokenloom's outputs, or those of the first peer that runs; and whether that is allowed. */
+  readonly difference?: number;
+  readonly agrees?: boolean;
+  /** Milliseconds, host to host. */
+  readonly wall?: Quantiles;
+  /** Milliseconds, inputs and outputs on the device. */
+  readonly resident?: Quantiles;
+  readonly device?: DeviceTime;
+  readonly firstRun?: readonly Part[];
+  readonly stats?: Readonly<Record<string, string | number>>;
+}
+
+interface Quantiles {
+  readonly median: number;
+  readonly p10: number;
+  readonly p90: number;
+  readonly runs: number;
+}
+
+export interface CaseRow {
+  readonly case: string;
+  readonly doc: string;
+  readonly macs: number;
+  readonly peers: readonly PeerRow[];
+}
+
+const say = (text: string): void => console.log(`  ${text}`);
+const message = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
+async function survey(c: PackCase, rounds: number, budget: number): Promise<CaseRow> {
+  const rows = new Map<string, PeerRow>();
+  const put = (peer: string, more: Partial<PeerRow>): void => {
+    rows.set(peer, { ...rows.get(peer), ...more, peer });
+  };
+  const running = new Map<string, PeerProcess>();
+  const drop = async (name: string, e: unknown): Promise<void> => {
+    put(name, { failed: message(e) });
+    say(`${name}: ${message(e)}`);
+    const peer = running.get(name);
+    running.delete(name);
+    await peer?.stop();
+  };
+  /** The same for each that still runs; one that fails is out. */
+  const each = async (work: (peer: PeerProcess, name: string) => Promise<void>, shift = 0): Promise<void> => {
+    const order = [...running];
+    for (let i = 0; i < order.length; i++) {
+      const [name, peer] = order[(i + shift) % order.length]!;
+      await work(peer, name).catch((e: unknown) => drop(name, e));
+    }
+  };
+  const names = ["tokenloom", ...c.peers];
+  const started = await Promise.allSettled(names.map((name) => PeerProcess.start(name, c.name, process.env)));
+  try {
+    for (const [i, name] of names.entries()) {
+      const s = started[i]!;
+      if (s.status === "fulfilled") {
+        running.set(name, s.value);
+        put(name, { firstRun: s.value.firstRun, stats: s.value.stats });
+      } else await drop(name, s.reason);
+    }
+    let expected: Outputs | undefined;
+    await each(async (peer, name) => {
+      const outputs = await peer.outputs();
+      expected ??= outputs;
+      const most = Math.max(
+        ...Object.entries(expected).map(([output, t]) =>
+          outputs[output] ? difference(outputs[output], t) : Infinity,
+        ),
+      );
+      const may = c.allowed ?? [...peers, ...packPeers].find((p) => p.name === name)?.allowed ?? allowed;
+      put(name, { difference: most, agrees: most <= may });
+      say(`${name}: outputs differ by ${most.toExponential(1)}${most <= may ? "" : ": something else"}`);
+    });
+    await each(async (peer) => {
+      for (let i = 0; i < warmUps; i++) await peer.time();
+    });
+    const take = async (what: "wall" | "resident"): Promise<void> => {
+      const times = new Map<string, number[]>();
+      const end = performance.now() + budget;
+      for (let round = 0; round < rounds && (round < 3 || performance.now() < end); round++)
+        await each(async (peer, name) => {
+          const ms = what === "wall" ? await peer.time() : await peer.resident();
+          if (ms !== undefined) times.set(name, [...(times.get(name) ?? []), ms]);
+        }, round);
+      for (const [name, ms] of times)
+        if (running.has(name))
+          put(name, {
+            [what]: { median: median(ms), p10: quantile(ms, 0.1), p90: quantile(ms, 0.9), runs: ms.length },
+          });
+    };
+    await take("wall");
+    await take("resident");
+    await each(async (peer, name) => {
+      const device = await peer.device();
+      if (device) put(name, { device });
+    });
+  } finally {
+    await Promise.all([...running.values()].map((p) => p.stop()));
+  }
+  const macs = evaluateDim(graphStats(graphOf(c.model)).macs, c.model.dims);
+  return { case: c.name, doc: c.doc, macs, peers: names.map((n) => rows.get(n)!) };
+}
+
+if (process.argv[2] === "--list") console.log(packCases.map((c) => c.name).join("\n"));
+else {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      out: { type: "string" },
+      rounds: { type: "string", default: "20" },
+      budget: { type: "string", default: "4000" },
+    },
+  });
+  const c = packCases.find((x) => x.name === positionals[0]);
+  if (!c || values.out === undefined) throw new Error(`survey CASE --out FILE; --list lists the cases`);
+  const row = await survey(c, Number(values.rounds), Number(values.budget));
+  appendFileSync(values.out, `${JSON.stringify({ kind: "case", ...row })}\n`);
+  process.exit(0);
+}
