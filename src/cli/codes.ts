@@ -16,6 +16,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "A capsule holds weights and inputs only where that was asked for. Those that were read from files have to be given again, or packed: `--with-weights`, `--with-inputs`.",
   "capsule-zip":
     "A zip is not unpacked: it is no zip, or it names files elsewhere, or what it holds is larger than a capsule would be.",
+  cascade:
+    "`cascade-report` measures a model that has an input `threshold` and outputs `score` and `source`, as `Cascade` of std/cascade gives them, on one row of data at least.",
   "compile-from":
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "calibrate-number":

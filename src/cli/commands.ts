@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { benchCommand } from "./bench.ts";
 import { calibrateCommand } from "./calibrate-router.ts";
 import { capsuleCommand } from "./capsule.ts";
+import { cascadeReportCommand } from "./cascade-report.ts";
 import { checkCommands } from "./check.ts";
 import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
@@ -27,6 +28,7 @@ export function addCommands(program: Command): void {
     verifyCommand,
     benchCommand,
     reduceReportCommand,
+    cascadeReportCommand,
     explainCommands,
     capsuleCommand,
     replayCommand,

@@ -15,7 +15,13 @@ const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-export function sweepPlot(points: readonly Point[], title: string, quality: string): string {
+/** `quality` and `work` are the names of the axes. */
+export function sweepPlot(
+  points: readonly Point[],
+  title: string,
+  quality: string,
+  work = "FLOPs of the blocks, of those without reduction",
+): string {
   const methods = [...new Set(points.map((p) => p.method))];
   const right = Math.max(1, ...points.map((p) => p.x));
   const low = Math.max(0, Math.floor(Math.min(...points.map((p) => p.y)) * 20 - 0.5) / 20);
@@ -55,11 +61,7 @@ export function sweepPlot(points: readonly Point[], title: string, quality: stri
     `<title>${escaped(title)}</title>`,
     `<rect width="100%" height="100%" fill="#fff"/>`,
     ...lines,
-    text(
-      [(size.left + size.width - size.right) / 2, size.height - 8],
-      "FLOPs of the blocks, of those without reduction",
-      ' text-anchor="middle"',
-    ),
+    text([(size.left + size.width - size.right) / 2, size.height - 8], work, ' text-anchor="middle"'),
     text([size.left, 14], quality),
     "</svg>",
     "",

@@ -2,17 +2,9 @@
 // lower index on ties, as ours does; what it makes of NaN is left open there.
 
 import { dim } from "../ir/dim.ts";
-import {
-  castTo,
-  fixedSize,
-  flag,
-  number,
-  rank,
-  size,
-  wide,
-  type OpContext,
-  type Translate,
-} from "./context.ts";
+import { castTo, fixedSize, flag, number, size, wide, type OpContext, type Translate } from "./context.ts";
+
+import { tensorProto } from "./writer.ts";
 
 const LOWEST = -3.4028234663852886e38;
 /** The place of a row that is not kept. */
@@ -102,15 +94,17 @@ export const groupedLinear: Translate = (c) => {
   return writer.node("ReduceSum", [kept, writer.integers([0])], { keepdims: { int: 0 } });
 };
 
+/** A row of zeros behind the last one is what an index beyond it takes: there may be no other row. */
 export const takeRows: Translate = (c) => {
   const { writer } = c;
+  const { dtype, shape } = c.type(0);
+  const zero = { tensor: tensorProto({ dtype, shape: [1], data: new Float64Array([0]) }) };
+  const row = writer.node("ConstantOfShape", [writer.shape([dim(1), ...shape.slice(1)])], { value: zero });
+  const rows = writer.node("Concat", [c.input(0), row], { axis: { int: 0 } });
   const index = castTo(c, c.input(1), "i64");
-  const inside = writer.node("Less", [index, writer.size(c.type(0).shape[0]!)]);
-  const safe = writer.node("Where", [inside, index, writer.integer(0)]);
-  const taken = writer.node("Gather", [c.input(0), safe], { axis: { int: 0 } });
-  const behind = range(rank(c) - 1).map((i) => i + 1);
-  const mask = behind.length > 0 ? writer.node("Unsqueeze", [inside, writer.integers(behind)]) : inside;
-  return writer.node("Where", [mask, taken, writer.scalar(0, c.result.dtype)]);
+  const behind = writer.size(shape[0]!);
+  const at = writer.node("Where", [writer.node("Less", [index, behind]), index, behind]);
+  return writer.node("Gather", [rows, at], { axis: { int: 0 } });
 };
 
 export const packRows: Translate = (c) => {

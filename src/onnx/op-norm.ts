@@ -1,7 +1,7 @@
 // Normalisations in ONNX. Opset 17 has InstanceNormalization, LayerNormalization (over trailing axes), BatchNormalization and
 // Softmax; other axes are written out. f16 is widened first, as our decompositions do.
 
-import { dim } from "../ir/dim.ts";
+import { constantOf, dim, productDim } from "../ir/dim.ts";
 import {
   alongAxis,
   axis,
@@ -66,7 +66,10 @@ export const groupNorm: Translate = (c) => {
   );
 
   function normalize(value: string, perm: readonly number[]): string {
-    const cut = writer.node("Reshape", [value, writer.integers([0, groups, -1])]);
+    // Of no rows nothing can be inferred, so the size is said where it is known.
+    const each = constantOf(writer.fix(productDim(shape.filter((_, i) => i !== 0 && i !== channel))));
+    const rest = each === undefined ? -1 : (each * channels) / groups;
+    const cut = writer.node("Reshape", [value, writer.integers([0, groups, rest])]);
     const normal = writer.node(
       "InstanceNormalization",
       [cut, writer.filled(1, groups, "f32"), writer.filled(0, groups, "f32")],

@@ -50,7 +50,7 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "input-preprocess":
     "A picture was given for an input, and the model does not say with `preprocess` how a picture becomes that input.",
   "input-spec":
-    "`--input` takes `FILE.safetensors`, `NAME=FILE` with a .npy file or picture, or `NAME=seed:WORD`; and it must be clear which input a file is for.",
+    "`--input` takes `FILE.safetensors`, `NAME=FILE` with a .npy file or picture, `NAME=NUMBER` or `NAME=seed:WORD`; and it must be clear which input a file is for.",
   "input-tensor": "The file has no tensor of the name that was asked for.",
   "output-format": "Results are written to .safetensors, or to .npy where there is one.",
   "output-is-input": "The file to write is one that the run reads. Nothing was written.",
@@ -101,7 +101,7 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "tensor-memory": "There is no memory for a tensor of this size.",
   "tensor-missing": "The file or the model has no tensor of this name.",
   "tensor-range":
-    "A number of the file lies outside of what the wanted type holds. The message says which, and where.",
+    "A number that was given, in a file or by itself, lies outside of what the wanted type holds. The message says which, and where.",
 
   // Weights.
   "weights-dtype":

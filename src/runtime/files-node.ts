@@ -266,7 +266,26 @@ function make(spec: MadeSpec, input: Wanted, dims: Readonly<Record<string, numbe
   if (!shape.every((s) => Number.isInteger(s) && s >= 0) || !(count <= maxMadeElements))
     return failed(error("input-dim", `input ${input.name} cannot have the shape ${showShape(shape)}`));
   if (spec.kind === "seed") return ok(seededInput(spec.seed, shape, input.dtype));
+  if (!holds(input.dtype, spec.value))
+    return failed(
+      error("tensor-range", `input ${input.name} is ${input.dtype}, which cannot be ${spec.value}`, {
+        help: input.dtype === "bool" ? "write ones or zeros" : "write a number of that type",
+      }),
+    );
   return ok({ dtype: input.dtype, shape, data: newData(input.dtype, count).fill(spec.value) });
+}
+
+const ranges: Readonly<Record<DType, readonly [number, number]>> = {
+  f32: [-3.4028234663852886e38, 3.4028234663852886e38],
+  f16: [-65504, 65504],
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+  bool: [0, 1],
+};
+
+function holds(dtype: DType, value: number): boolean {
+  const [least, most] = ranges[dtype];
+  return value >= least && value <= most && (dtype[0] === "f" || Number.isInteger(value));
 }
 
 /** Paths that the arguments read, for `writeOutputs` to spare. */

@@ -1,4 +1,4 @@
-// `--input` arguments as data: `data.safetensors`, `image=cat.png`, `images=digits.safetensors:images`, `mask=ones`,
+// `--input` arguments as data: `data.safetensors`, `image=cat.png`, `images=digits.safetensors:images`, `mask=ones`, `threshold=0.8`,
 // `image=seed:input`. Knows text only; reading is files-node.ts's.
 
 import { error } from "../support/diagnostic.ts";
@@ -17,23 +17,24 @@ export type InputSpec =
       readonly tensor?: string;
     }
   | { readonly kind: "seed"; readonly name: string; readonly seed: string }
-  | { readonly kind: "fill"; readonly name: string; readonly value: 0 | 1 };
+  | { readonly kind: "fill"; readonly name: string; readonly value: number };
 
 const help =
-  "give FILE.safetensors, NAME=FILE.safetensors[:TENSOR], NAME=FILE.npy, NAME=FILE.png|jpg|webp, NAME=seed:WORD, NAME=ones or NAME=zeros";
+  "give FILE.safetensors, NAME=FILE.safetensors[:TENSOR], NAME=FILE.npy, NAME=FILE.png|jpg|webp, NAME=seed:WORD, NAME=NUMBER, NAME=ones or NAME=zeros";
 
 export function parseInputSpec(text: string): Outcome<InputSpec> {
   const [, name, value = ""] = /^(?:([A-Za-z_]\w*)=)?(.*)$/s.exec(text)!;
   const wrong = (what: string): Outcome<never> =>
     failed(error("input-spec", `--input ${shown(text)} ${what}`, { help }));
   if (value === "") return wrong("names no file");
-  if (value === "ones" || value === "zeros" || value.startsWith("seed:")) {
+  const filler = fillerOf(value);
+  if (filler !== undefined || value.startsWith("seed:")) {
     if (name === undefined) return wrong("does not say for which input");
     if (value === "seed:") return wrong("has no word after seed:");
     return ok(
-      value.startsWith("seed:")
+      filler === undefined
         ? { kind: "seed", name, seed: value.slice(5) }
-        : { kind: "fill", name, value: value === "ones" ? 1 : 0 },
+        : { kind: "fill", name, value: filler },
     );
   }
   const [, path = value, tensor] = /^(.*\.safetensors):([^/\\]+)$/s.exec(value) ?? [];
@@ -47,6 +48,14 @@ export function parseInputSpec(text: string): Outcome<InputSpec> {
     ...(name !== undefined && { name }),
     ...(tensor !== undefined && { tensor }),
   });
+}
+
+/** The number that every element is. */
+function fillerOf(text: string): number | undefined {
+  if (text === "ones") return 1;
+  if (text === "zeros") return 0;
+  const value = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text) ? Number(text) : undefined;
+  return value !== undefined && Number.isFinite(value) ? value : undefined;
 }
 
 function formatOf(path: string): InputFormat | undefined {

@@ -2,17 +2,19 @@
 // and the adapter of this machine.
 
 import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { compile, seededTensor, type CompileOptions, type Compiled, type Tensor } from "../../src/index.ts";
 import { constantOf } from "../../src/ir/dim.ts";
 import type { Graph } from "../../src/ir/graph.ts";
 import { openDevice, type OpenedDevice } from "../../src/runtime/device-node.ts";
 import { openCheckpoint } from "../../src/runtime/weights-node.ts";
 
-/** `std/...` from the repository. */
-export const resolveStd: NonNullable<CompileOptions["resolve"]> = (_, path) => {
-  const file = path.endsWith(".model") ? path : `${path}.model`;
+/** `std/...` from the repository, other files from where the importing one is. */
+export const resolveStd: NonNullable<CompileOptions["resolve"]> = (from, path) => {
+  const place = path.startsWith("std/") ? path : join(dirname(from), path);
+  const file = place.endsWith(".model") ? place : `${place}.model`;
   if (!existsSync(file)) return { problem: "there is no such file" };
-  return { name: path, text: readFileSync(file, "utf8") };
+  return { name: file, text: readFileSync(file, "utf8") };
 };
 
 export function compileText(text: string, options: CompileOptions = {}): Compiled {

@@ -49,6 +49,7 @@ describe("arguments", () => {
     expect(spec("x=C:\\d.npy")).toEqual({ kind: "file", format: "npy", path: "C:\\d.npy", name: "x" });
     expect(spec("x=seed:input")).toEqual({ kind: "seed", name: "x", seed: "input" });
     expect(spec("x=ones")).toEqual({ kind: "fill", name: "x", value: 1 });
+    expect(spec("x=-1.5e-3")).toEqual({ kind: "fill", name: "x", value: -0.0015 });
     for (const wrong of [
       "",
       "x=",
@@ -57,6 +58,8 @@ describe("arguments", () => {
       "x=seed:",
       "x=photo.gif",
       "x=photo",
+      "x=1e999",
+      "0.5",
       "d.safetensors:images",
     ])
       expect(codes(parseInputSpec(wrong)), wrong).toEqual(["input-spec"]);
