@@ -27,6 +27,10 @@ export const cliCodes: Readonly<Record<string, string>> = {
   "export-format":
     "The ending of the file says what `export` writes: `.onnx`, `.dot` for Graphviz, `.json` for Model Explorer.",
   "extract-stage": "`ir --extract` takes a kernel out of a plan, so it goes with `--stage kernel`.",
+  "fit-data":
+    "`fit-head` needs inputs, the class of each row, and at least one row of every class among those it fits. The message has what does not fit.",
+  "fit-layer":
+    "`fit-head` makes a linear layer with a bias that reads one row of features for each sample. The message has what was found instead.",
   "folder-flag":
     "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",

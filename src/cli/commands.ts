@@ -9,6 +9,7 @@ import { checkCommands } from "./check.ts";
 import { compileCommand } from "./compile.ts";
 import { explainCommands } from "./explain.ts";
 import { exportCommand } from "./export.ts";
+import { fitHeadCommand } from "./fit-head.ts";
 import { irCommands } from "./ir.ts";
 import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
@@ -33,6 +34,7 @@ export function addCommands(program: Command): void {
     capsuleCommand,
     replayCommand,
     tuneCommands,
+    fitHeadCommand,
     calibrateCommand,
     lspCommand,
     machineCommands,

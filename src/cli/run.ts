@@ -255,7 +255,7 @@ async function profileRun(
 }
 
 /** Cuts along the first axis where `--batch` says so, and joins the outputs. */
-async function inBatches(
+export async function inBatches(
   session: Session,
   inputs: Readonly<Record<string, Tensor>>,
   flags: RunFlags,
