@@ -7,6 +7,7 @@ import { parseDim } from "../ir/dim-parse.ts";
 import { decodeTensor, encodeTensor } from "../ir/encode.ts";
 import type { Kernel } from "../ir/kernel.ts";
 import { extentsId, type Plan, type PlanTensor } from "../ir/plan.ts";
+import { liveDispatches } from "../ir/plan-live.ts";
 import { elementCount, type Tensor } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
 
@@ -89,10 +90,12 @@ export function interpretPlan(
     return decodeTensor(bytes, t.dtype, shapeOf(t), t.order);
   };
 
-  for (const d of entry.dispatches) {
+  const live = liveDispatches(plan, entry, size);
+  for (const [at, d] of entry.dispatches.entries()) {
+    if (!live[at]) continue;
     const kernel = kernels[d.kernel]!;
-    const valueOf = (text: string, live: boolean): number =>
-      live ? extents[bounded.find((s) => s.name === text)!.slot]! : size(text);
+    const valueOf = (text: string, isLive: boolean): number =>
+      isLive ? extents[bounded.find((s) => s.name === text)!.slot]! : size(text);
     interpret(kernel, {
       workgroups: d.grid.map(size) as [number, number, number],
       params: Object.fromEntries(kernel.params.map((p, i) => [p.name, valueOf(d.params[i]!, p.live)])),

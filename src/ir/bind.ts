@@ -4,7 +4,7 @@
 import { error, type Diagnostic } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
 import { evaluateDim, symbolsOf, type Dim, type DimEnv } from "./dim.ts";
-import type { Graph, Node } from "./graph.ts";
+import { typesOf, type Graph, type Node } from "./graph.ts";
 import { bindSymbols } from "./symbols.ts";
 import { showType, type TensorType } from "./types.ts";
 
@@ -16,6 +16,8 @@ export interface Binding {
   readonly env: DimEnv;
   /** Names of the bounded symbols that no input fixes: an op will say. */
   readonly undecided: ReadonlySet<string>;
+  /** An input has no elements, and so has no result: there is nothing to compute. */
+  readonly empty: boolean;
   readonly diagnostics: readonly Diagnostic[];
 }
 
@@ -33,10 +35,8 @@ export function bindGraph(
         }),
       );
   for (const [name, shape] of Object.entries(shapes))
-    if (shape.some((n) => !Number.isSafeInteger(n) || n < 1))
-      diagnostics.push(
-        error("empty-input", `input ${name} is [${shape.join(", ")}], and every size must be at least 1`),
-      );
+    if (shape.some((n) => !Number.isSafeInteger(n) || n < 0))
+      diagnostics.push(error("input-shape", `input ${name} has the impossible shape [${shape.join(", ")}]`));
   for (const [name, value] of Object.entries(dims))
     if (!Number.isSafeInteger(value) || value < 1)
       diagnostics.push(error("bad-dimension", `dimension ${name} must be a positive integer, not ${value}`));
@@ -69,8 +69,32 @@ export function bindGraph(
         error("dimension-conflict", `${s.name} is ${live}, above its bound ${s.bound.key} = ${bound}`),
       );
   }
-  if (diagnostics.length === 0) diagnostics.push(...checkSizes(graph, env));
-  return { env, undecided, diagnostics };
+  const without = Object.keys(shapes).filter((name) => shapes[name]!.includes(0));
+  const empty = diagnostics.length === 0 && without.length > 0 && resultsAreEmpty(graph, env);
+  if (diagnostics.length === 0 && !empty)
+    diagnostics.push(
+      ...(without.length > 0
+        ? without.map((name) => emptyInput(name, shapes[name]!))
+        : checkSizes(graph, env)),
+    );
+  return { env, undecided, empty, diagnostics };
+}
+
+function emptyInput(name: string, shape: readonly number[]): Diagnostic {
+  return error(
+    "empty-input",
+    `input ${name} is [${shape.join(", ")}], and there are results that are not empty`,
+    {
+      help: "give it at least one element along every axis",
+    },
+  );
+}
+
+function resultsAreEmpty(graph: Graph, env: DimEnv): boolean {
+  const types = typesOf(graph);
+  return [...graph.outputs.map((o) => o.value), ...graph.states.map((s) => s.next)].every((id) =>
+    types.get(id)!.shape.some((d) => evaluateDim(d, env) === 0),
+  );
 }
 
 function hasAll(d: Dim, env: DimEnv): boolean {

@@ -6,7 +6,7 @@ export const irCodes: Readonly<Record<string, string>> = {
   "dimension-conflict":
     "Two inputs, or an input and `--dim`, give one dimension two sizes; or a size is above the bound that the model declares for it.",
   "empty-input":
-    "An input has an axis without elements. Every size must be at least 1 for the model to be evaluated.",
+    "An input has an axis without elements, and the model gives results that have some. Where all results are empty too (no tokens in, none out) the model runs, and does nothing.",
   "empty-tensor":
     "With these sizes an operation of the model has nothing left to compute, such as a window that is larger than the image. Give a larger input.",
   "input-rank":

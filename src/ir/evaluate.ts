@@ -9,7 +9,7 @@ import { InputError, error, type Diagnostic } from "../support/diagnostic.ts";
 import { roundToHalf } from "../support/half.ts";
 import { bindGraph, type Binding } from "./bind.ts";
 import { evaluateDim, type DimEnv } from "./dim.ts";
-import type { Graph, Node, Region, ValueId } from "./graph.ts";
+import { typesOf, type Graph, type Node, type Region, type ValueId } from "./graph.ts";
 import { inputIndex, type ReferenceContext } from "./op.ts";
 import { toPrecision, zeros, type Precision, type Tensor } from "./tensor.ts";
 import { showType, type TensorType } from "./types.ts";
@@ -48,6 +48,8 @@ export function evaluate(
   const wrong = [...diagnostics, ...checkGiven(graph, inputs, options.states ?? {}, env)];
   if (wrong.length > 0) throw new InputError(wrong);
 
+  if (binding.empty) return emptyResults(graph, env, precision);
+
   const run = new Run(precision, binding, graph, weights, options.observe);
   for (const input of graph.inputs) run.set(input.id, input.type, inputs[input.name]!);
   for (const state of graph.states) {
@@ -61,6 +63,16 @@ export function evaluate(
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, run.get(o.value)])),
     states: Object.fromEntries(graph.states.map((s) => [s.name, run.get(s.next)])),
     dims: run.dims,
+  };
+}
+
+function emptyResults(graph: Graph, env: DimEnv, precision: Precision): Evaluated {
+  const types = typesOf(graph);
+  const empty = (id: ValueId): Tensor => filled(types.get(id)!, env, precision, 0);
+  return {
+    outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, empty(o.value)])),
+    states: Object.fromEntries(graph.states.map((s) => [s.name, empty(s.next)])),
+    dims: env,
   };
 }
 

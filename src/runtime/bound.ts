@@ -12,6 +12,7 @@ import {
   type PlanKernel,
   type PlanTensor,
 } from "../ir/plan.ts";
+import { liveDispatches } from "../ir/plan-live.ts";
 import { bindingBytes, tooLarge, usage, type Buffers, type Place } from "./buffers.ts";
 import { atPeak, dimReader, planMemory, tensorBytes, type DimReader, type MemoryPlan } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
@@ -21,7 +22,7 @@ export interface Step {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly grid: readonly [number, number, number];
-  /** A grid with a zero in it has nothing to do. */
+  /** Nothing to do at these sizes. */
   readonly empty: boolean;
 }
 
@@ -95,9 +96,11 @@ export async function bindEntry(
       usage.UNIFORM | usage.COPY_DST,
     );
     s.device.queue.writeBuffer(uniforms, 0, block.bytes);
-    steps = entry.dispatches.map((d, i) =>
-      makeStep(s, entry, i, d, size, place, uniforms, block.offsets[i]!),
-    );
+    const live = liveDispatches(s.plan, entry, size);
+    steps = entry.dispatches.map((d, i) => ({
+      ...makeStep(s, entry, i, d, size, place, uniforms, block.offsets[i]!),
+      empty: !live[i],
+    }));
   } finally {
     problem = s.device.popErrorScope();
     problem.catch(() => undefined);
@@ -218,7 +221,7 @@ function makeStep(
   place: (id: string) => Place,
   uniforms: GPUBuffer,
   uniformsAt: number,
-): Step {
+): Omit<Step, "empty"> {
   const kernel = kernelOf(s.plan, d);
   const { pipeline, layout } = s.pipelines[d.kernel]!;
   const facts = { kernel: kernel.name, entry: entry.name, dispatch: String(index) };
@@ -243,5 +246,5 @@ function makeStep(
   // The compiler folds large grids over several dimensions.
   if (grid.some((n) => n > most))
     throw new Bug(`kernel ${kernel.name} wants a grid of ${grid.join(" x ")}, the limit is ${most}`, facts);
-  return { pipeline, group, grid, empty: grid.includes(0) };
+  return { pipeline, group, grid };
 }

@@ -1,40 +1,49 @@
-// One layer of each kind of routed experts, on the interpreter against the reference; how many dispatches they take; and that the ways of
-// computing one layer agree.
+// One layer of each kind of routed experts, on the interpreter and the adapter against the reference; how many dispatches they take.
+// That the ways of computing one layer agree is in expert-strategies.test.ts.
 
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { constantOf } from "../../src/ir/dim.ts";
-import { elaborateFile, evaluate, seededInput, type Compiled, type Tensor } from "../../src/index.ts";
+import { elaborateFile, evaluate, load, seededInput } from "../../src/index.ts";
 import { lavapipe } from "../../src/ir/target.ts";
+import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
-import { compileExample, largestDifference, resolveStd, seededWeights } from "./support.ts";
+import { compileExample, largestDifference, openAdapter, resolveStd, seededWeights } from "./support.ts";
 
 const text = readFileSync("examples/moe_layers.model", "utf8");
 const tiny = [...text.matchAll(/^config (tiny\w*)/gm)].map((m) => m[1]!);
 
-const layer = (config: string, set: Readonly<Record<string, string>> = {}, without: readonly string[] = []) =>
-  compileExample("moe_layers", { config, set, without, target: lavapipe });
-
-function run(compiled: Compiled, x: Tensor): { readonly y: Tensor; readonly ids: Tensor | undefined } {
-  const weights = seededWeights(compiled.module.graphs);
-  let ids: Tensor | undefined;
-  const { outputs } = runPlan(
-    compiled,
-    weights,
-    { x },
-    { T: x.shape[0]! },
-    { observe: (kernel, _, value) => void (kernel === "route" && value.dtype === "u32" && (ids = value)) },
-  );
-  return { y: outputs["y"]!, ids };
-}
+const layer = (config: string, set: Readonly<Record<string, string>> = {}) =>
+  compileExample("moe_layers", { config, set, target: lavapipe });
 
 describe("a layer of each kind", { timeout: 120_000 }, () => {
-  it.each(tiny)("%s", (config) => {
+  let opened: OpenedDevice;
+  beforeAll(async () => void (opened = await openAdapter()));
+  afterAll(() => opened?.device.destroy());
+
+  it.each(tiny)("%s", async (config) => {
     const compiled = layer(config);
     const x = seededInput("x", [9, 16]);
+    const none = { ...x, shape: [0, 16], data: new Float32Array(0) };
     const graph = compiled.module.graphs[0]!;
-    const wanted = evaluate(graph, seededWeights([graph]), { x }).outputs["y"]!;
-    expect(largestDifference(run(compiled, x).y, wanted)).toBeLessThan(2e-5);
+    const weights = seededWeights([graph]);
+    const wanted = evaluate(graph, weights, { x }).outputs["y"]!;
+    expect(largestDifference(runPlan(compiled, weights, { x }, { T: 9 }).outputs["y"]!, wanted)).toBeLessThan(
+      2e-5,
+    );
+    const session = await load(
+      compileExample("moe_layers", { config, target: opened.target }),
+      weights,
+      opened.device,
+    );
+    expect(largestDifference((await session.run({ x }))["y"]!, wanted)).toBeLessThan(2e-5);
+
+    // Without tokens nothing comes out, and nothing is dispatched.
+    expect(evaluate(graph, weights, { x: none }).outputs["y"]!.shape).toEqual([0, 16]);
+    expect(runPlan(compiled, weights, { x: none }, { T: 0 }).outputs["y"]!.shape).toEqual([0, 16]);
+    expect((await session.run({ x: none }))["y"]!.shape).toEqual([0, 16]);
+    expect(session.stats.dispatches).toBe(0);
+    await session.dispose();
   });
 });
 
@@ -60,26 +69,6 @@ describe("the plan", () => {
   it("has two more for shared experts", () => {
     expect(kernels("small16")).toHaveLength(9);
     expect(kernels("small64")).toEqual(kernels("small16"));
-  });
-});
-
-describe("strategies", { timeout: 120_000 }, () => {
-  const x = seededInput("x", [40, 16]);
-
-  it("sorted rows and rows by themselves choose alike and agree", () => {
-    const sorted = run(layer("tiny"), x);
-    const alone = run(layer("tiny", {}, ["plan-experts"]), x);
-    expect(sorted.ids!.data).toEqual(alone.ids!.data);
-    expect(largestDifference(sorted.y, alone.y)).toBeLessThan(1e-6);
-  });
-
-  it("a token has the same bits in any order of the tokens", () => {
-    const size = 16;
-    const turned = { ...x, data: new Float32Array(x.data.length) };
-    for (let t = 0; t < 40; t++) turned.data.set(x.data.subarray(t * size, (t + 1) * size), (39 - t) * size);
-    const [a, b] = [run(layer("tiny"), x).y, run(layer("tiny"), turned).y];
-    for (let t = 0; t < 40; t++)
-      expect(b.data.slice((39 - t) * size, (40 - t) * size)).toEqual(a.data.slice(t * size, (t + 1) * size));
   });
 });
 

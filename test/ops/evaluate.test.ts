@@ -79,7 +79,7 @@ describe("symbols", () => {
     ["sizes that disagree", { a: [2, 3], b: [4] }, {}, "dimension-conflict"],
     ["a wrong rank", { a: [2, 3], b: [3, 1] }, {}, "input-rank"],
     ["an input that is not given", { a: [2, 3] }, {}, "missing-input"],
-    ["an empty input", { a: [0, 3], b: [3] }, {}, "empty-input"],
+    ["a size below zero", { a: [-1, 3], b: [3] }, {}, "input-shape"],
     ["a name that is no dimension", { a: [2, 3], b: [3] }, { Q: 1 }, "unknown-dimension"],
     ["a size that is none", { a: [2, 3], b: [3] }, { B: -2 }, "bad-dimension"],
     ["a size that the input contradicts", { a: [2, 3], b: [3] }, { B: 5 }, "dimension-conflict"],
@@ -105,6 +105,16 @@ describe("symbols", () => {
       y: b.call("matmul", ["%x", "%x"], { transpose_b: true }),
     }));
     expect(bindGraph(outer, { x: [100000, 1] }).diagnostics.map((d) => d.code)).toEqual(["too-large"]);
+  });
+
+  test("nothing comes of nothing: an empty input where all results are empty", () => {
+    const empty = { dtype: "f32", shape: [0, 3], data: new Float32Array(0) } as const;
+    const b = { dtype: "f32", shape: [3], data: new Float32Array(3) } as const;
+    expect(evaluate(pairwise, new Map(), { a: empty, b }).outputs["y"]!.shape).toEqual([0, 3]);
+    const total = graphOf({ symbols: bound("B"), inputs: { a: tensorType("f32", ["B", 3]) } }, (c) => ({
+      y: c.call("sum", ["%a"], { axes: [0] }),
+    }));
+    expect(codesOf(() => evaluate(total, new Map(), { a: empty }))).toEqual(["empty-input"]);
   });
 
   test("an input may be called like a property of every object", () => {

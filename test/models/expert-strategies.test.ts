@@ -1,0 +1,103 @@
+// The ways of computing one layer of routed experts: what they must agree in, on the kernel interpreter and on the adapter.
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { evaluate, load, seededInput, type Compiled, type Tensor } from "../../src/index.ts";
+import { lavapipe, type Target } from "../../src/ir/target.ts";
+import type { OpenedDevice } from "../../src/runtime/device-node.ts";
+import { runPlan } from "../codegen/plan-runner.ts";
+import { compileText, differenceOf, largestDifference, openAdapter, seededWeights } from "./support.ts";
+
+const width = 16;
+const layerOf = (tokens: string): string => `
+import { Combine } from "std/experts"
+import { SwiGlu } from "std/transformer"
+model m (x: f32[${tokens}, ${width}], z: f32[${tokens}, 4]) -> (y: f32[${tokens}, ${width}], ids: u32[${tokens}, 2]) {
+  ids, weights = route(z + linear(x, out = 4, bias = false) @gate, k = 2)
+  y = x |> per_expert(ids, of = SwiGlu(hidden = 8), count = 4) @experts |> Combine(weights)
+  return y = y, ids = ids
+}`;
+
+type Outputs = Readonly<Record<string, Tensor>>;
+type Inputs = Readonly<Record<string, Tensor>>;
+type Weights = (key: string) => Tensor;
+
+/** Rows in another order, or the order undone. */
+function reversed(t: Tensor): Tensor {
+  const rows = t.shape[0]!;
+  const size = t.data.length / rows;
+  const data = t.data.slice();
+  for (let r = 0; r < rows; r++) data.set(t.data.slice(r * size, (r + 1) * size), (rows - 1 - r) * size);
+  return { ...t, data };
+}
+
+describe("strategies", { timeout: 300_000 }, () => {
+  let opened: OpenedDevice;
+  beforeAll(async () => void (opened = await openAdapter()));
+  afterAll(() => opened?.device.destroy());
+
+  /** The same runs on the interpreter and on the adapter. */
+  async function everywhere(
+    build: (target: Target) => Compiled,
+    runs: readonly Inputs[],
+    weights?: Weights,
+  ): Promise<readonly (readonly Outputs[])[]> {
+    const compiled = build(lavapipe);
+    const given = weights ?? seededWeights(compiled.module.graphs);
+    const interpreted = runs.map(
+      (inputs) => runPlan(compiled, given, inputs, { T: inputs["x"]!.shape[0]! }).outputs,
+    );
+    const session = await load(build(opened.target), given, opened.device);
+    const onAdapter: Outputs[] = [];
+    for (const inputs of runs) onAdapter.push(await session.run(inputs));
+    await session.dispose();
+    return [interpreted, onAdapter];
+  }
+
+  const x = seededInput("x", [40, width]);
+  const z = seededInput("z", [40, 4]);
+  const symbolic = layerOf("T");
+  const without =
+    (...passes: string[]) =>
+    (target: Target): Compiled =>
+      compileText(symbolic, { target, without: passes });
+
+  it("sorted rows and rows by themselves choose alike and agree", async () => {
+    const sorted = await everywhere(without(), [{ x, z }]);
+    const alone = await everywhere(without("plan-experts"), [{ x, z }]);
+    const graph = without()(lavapipe).module.graphs[0]!;
+    const wanted = evaluate(graph, seededWeights([graph]), { x, z }).outputs;
+    for (const got of [...sorted, ...alone].flat()) {
+      expect(got["ids"]!.data).toEqual(wanted["ids"]!.data);
+      expect(largestDifference(got["y"]!, wanted["y"]!)).toBeLessThan(1e-6);
+    }
+  });
+
+  it("two runs give the same bits, and so does a token in any order of the tokens", async () => {
+    const turned = { x: reversed(x), z: reversed(z) };
+    for (const [first, second, other] of await everywhere(without(), [{ x, z }, { x, z }, turned])) {
+      expect(second!["y"]!.data).toEqual(first!["y"]!.data);
+      expect(reversed(other!["y"]!).data).toEqual(first!["y"]!.data);
+      expect(reversed(other!["ids"]!).data).toEqual(first!["ids"]!.data);
+    }
+  });
+
+  it("an expert without tokens costs nothing and changes nothing, whatever its weights are", async () => {
+    const shut = { ...z, data: z.data.map((v, i) => (i % 4 === 2 ? -100 : v)) };
+    const graph = without()(lavapipe).module.graphs[0]!;
+    const sound = seededWeights([graph]);
+    const broken = (key: string): Tensor => {
+      const t = sound(key);
+      const size = t.data.length / 4;
+      const isStack = key.startsWith("experts.");
+      return isStack ? { ...t, data: t.data.map((v, i) => (Math.floor(i / size) === 2 ? NaN : v)) } : t;
+    };
+    for (const build of [without(), without("plan-experts")]) {
+      const wanted = await everywhere(build, [{ x, z: shut }], sound);
+      const got = await everywhere(build, [{ x, z: shut }], broken);
+      got.forEach(([run], where) => {
+        expect([...run!["ids"]!.data]).not.toContain(2);
+        expect(differenceOf(run!["y"]!.data, wanted[where]![0]!["y"]!.data)).toBe(0);
+      });
+    }
+  });
+});
