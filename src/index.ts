@@ -6,7 +6,7 @@
 //   const { logits } = await session.run({ image });
 
 import { lowerModule, type Lowered } from "./codegen/lower.ts";
-import { packConstants } from "./codegen/pack.ts";
+import { packConstants, repackConstants } from "./codegen/pack.ts";
 import { elaborate, type Elaborated } from "./elaborate/elaborate.ts";
 import type { Resolve, SourceText } from "./elaborate/files.ts";
 import type { ModelInfo } from "./elaborate/models.ts";
@@ -331,6 +331,19 @@ export function toOnnx(
 /** Runs the prepare program: the constants of the plan as bytes, in the order the kernels read them. */
 export function packWeights(compiled: Compiled, weights: (key: string) => Tensor): Uint8Array<ArrayBuffer> {
   return packConstants(compiled.lowered.prepared, weights);
+}
+
+/**
+ * The same again after weights have changed: only what depends on those of these keys is made anew, in `bytes`, which `packWeights` gave.
+ * Returns the ids of these constants, for `session.setConstants`. Guards that were settled on the old values are the caller's to check.
+ */
+export function repackWeights(
+  compiled: Compiled,
+  weights: (key: string) => Tensor,
+  bytes: Uint8Array,
+  changed: Iterable<string>,
+): readonly string[] {
+  return repackConstants(compiled.lowered.prepared, weights, bytes, new Set(changed));
 }
 
 /** Makes a session on a device; guards are checked and the weights folded and packed here, once. */

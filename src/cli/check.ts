@@ -7,6 +7,8 @@ import { constantOf, evaluateDim, showDim, subDim, type Dim } from "../ir/dim.ts
 import type { Graph } from "../ir/graph.ts";
 import { graphStats } from "../ir/stats.ts";
 import { showType } from "../ir/types.ts";
+import { analyze } from "../lsp/analysis.ts";
+import { withShapes } from "../lsp/shapes.ts";
 import { splitKey } from "../runtime/store.ts";
 import { hasErrors, InputError } from "../support/diagnostic.ts";
 import {
@@ -15,6 +17,7 @@ import {
   frontOf,
   print,
   readModel,
+  resolverFor,
   settings,
   show,
   showJson,
@@ -37,6 +40,7 @@ export function checkCommands(program: Command): void {
     .description("write model files in the one canonical form")
     .option("--check", "change nothing; exit 1 where a file is not in that form")
     .option("--stdout", "print instead of writing")
+    .option("--shapes", "print, with the shape of what each line computes behind it; writes nothing")
     .action(fmt);
   modelOptions(
     program.command("weights <file>").description("the tensors that a model expects in its checkpoint"),
@@ -81,13 +85,18 @@ function stats(g: Graph, dims: Readonly<Record<string, string>>): void {
   if (constantOf(products) !== 0) print(`  ${number(products)} in other products of matrices`);
 }
 
-function fmt(files: readonly string[], flags: { readonly check?: boolean; readonly stdout?: boolean }): void {
+interface FmtFlags {
+  readonly check?: boolean;
+  readonly stdout?: boolean;
+  readonly shapes?: boolean;
+}
+
+function fmt(files: readonly string[], flags: FmtFlags): void {
   for (const path of files) {
     const source = readModel(path);
-    const parsed = parse(source.text, source.name);
-    if (hasErrors(parsed.diagnostics)) throw new InputError(parsed.diagnostics);
-    const text = format(parsed.ast, parsed.file);
-    if (flags.stdout) process.stdout.write(text);
+    const text = formatted(source.text, source.name);
+    if (flags.shapes) process.stdout.write(shaped(text, path));
+    else if (flags.stdout) process.stdout.write(text);
     else if (text !== source.text) {
       if (flags.check) {
         print(`${path} is not in canonical form: run tokenloom fmt ${path}`);
@@ -98,6 +107,20 @@ function fmt(files: readonly string[], flags: { readonly check?: boolean; readon
       }
     }
   }
+}
+
+function formatted(text: string, name: string): string {
+  const parsed = parse(text, name);
+  if (hasErrors(parsed.diagnostics)) throw new InputError(parsed.diagnostics);
+  return format(parsed.ast, parsed.file);
+}
+
+/** Every model of the file with its defaults, in canonical form again. */
+function shaped(text: string, path: string): string {
+  const analysis = analyze(path, text, resolverFor(path));
+  show(analysis.diagnostics);
+  if (hasErrors(analysis.diagnostics)) process.exitCode = 1;
+  return formatted(withShapes(analysis), path);
 }
 
 function weights(file: string, flags: ModelFlags): void {

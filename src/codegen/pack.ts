@@ -18,6 +18,42 @@ export function packConstants(
 ): Uint8Array<ArrayBuffer> {
   const last = prepared.at(-1)?.constant;
   const bytes = new Uint8Array(last ? Math.ceil((last.offset + last.bytes) / 256) * 256 : 0);
+  pack(prepared, weights, precision, bytes);
+  return bytes;
+}
+
+/** Makes those constants anew that depend on weights that changed, in place; gives their ids. */
+export function repackConstants(
+  prepared: readonly PreparedConstant[],
+  weights: WeightSource,
+  bytes: Uint8Array,
+  changed: ReadonlySet<string>,
+  precision: Precision = "f64",
+): readonly string[] {
+  const stale = new Map<Graph, ReadonlySet<ValueId>>();
+  const isStale = ({ graph, value }: PreparedConstant): boolean => {
+    if (!stale.has(graph)) stale.set(graph, dependants(graph, changed));
+    return stale.get(graph)!.has(value);
+  };
+  const own = prepared.filter(isStale);
+  pack(own, weights, precision, bytes);
+  return own.map((p) => p.constant.id);
+}
+
+/** Values that come from these weights, directly or not. */
+function dependants(graph: Graph, keys: ReadonlySet<string>): ReadonlySet<ValueId> {
+  const out = new Set<ValueId>();
+  for (const w of graph.weights) if (keys.has(w.key)) out.add(w.id);
+  for (const n of graph.nodes) if (n.inputs.some((x) => out.has(x))) for (const r of n.results) out.add(r.id);
+  return out;
+}
+
+function pack(
+  prepared: readonly PreparedConstant[],
+  weights: WeightSource,
+  precision: Precision,
+  bytes: Uint8Array,
+): void {
   const byGraph = new Map<Graph, PreparedConstant[]>();
   for (const p of prepared) byGraph.set(p.graph, [...(byGraph.get(p.graph) ?? []), p]);
   for (const [graph, list] of byGraph) {
@@ -29,5 +65,4 @@ export function packConstants(
       bytes.set(encodeTensor(value, p.constant.dtype, p.constant.order), p.constant.offset);
     }
   }
-  return bytes;
 }

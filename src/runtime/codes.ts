@@ -25,6 +25,8 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "state-type": "A state was set to a tensor of another type or shape than the model declares.",
   "too-large":
     "A buffer would be larger than the adapter allows. Run a smaller batch, or on an adapter with higher limits.",
+  "unknown-constant":
+    "Constants are set by ids that the plan does not have. `repackWeights` gives the ids of those that it made anew, for the plan that it packed.",
   "unknown-entry": "The plan has no entry point of this name. The help lists them.",
   "unknown-output": "The model has no output of this name.",
   "unknown-state": "The model has no state of this name.",

@@ -66,6 +66,27 @@ export async function uploadConstants(
   return { places, bytes: need };
 }
 
+/** Constants of these ids once more, from bytes of the same layout. */
+export function rewriteConstants(
+  device: GPUDevice,
+  constants: readonly PlanConstant[],
+  places: ReadonlyMap<string, Place>,
+  bytes: Uint8Array,
+  ids: readonly string[],
+): void {
+  for (const id of ids) {
+    const c = constants.find((x) => x.id === id);
+    const place = places.get(id);
+    if (!c || !place)
+      throw new InputError([
+        error("unknown-constant", `the plan has no constant ${id}`, {
+          help: "give ids that `repackWeights` returned for this plan",
+        }),
+      ]);
+    write(device, place.buffer, place.offset, bytes.subarray(c.offset, c.offset + c.bytes));
+  }
+}
+
 function checkConstants(device: GPUDevice, constants: readonly PlanConstant[]): void {
   const most = device.limits.maxStorageBufferBindingSize;
   for (const c of constants) {

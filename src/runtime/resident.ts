@@ -6,7 +6,7 @@ import type { DimEnv } from "../ir/dim.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
 import { bindEntry, type Bound, type Surroundings } from "./bound.ts";
 import { Buffers, usage, type AllocationCount } from "./buffers.ts";
-import { uploadConstants, type ConstantSource } from "./constants.ts";
+import { rewriteConstants, uploadConstants, type ConstantSource } from "./constants.ts";
 import { checkDevice, createPipelines } from "./pipelines.ts";
 import { States } from "./states.ts";
 
@@ -100,6 +100,11 @@ export class Resident {
     }
     this.#bound.set(key, bound);
     return bound;
+  }
+
+  setConstants(bytes: Uint8Array, ids: readonly string[]): void {
+    const { device, plan, constants } = this.surroundings;
+    rewriteConstants(device, plan.constants, constants, bytes, ids);
   }
 
   #forgetAll(): void {

@@ -98,7 +98,7 @@ type MutableStats = { -readonly [K in keyof SessionStats]: SessionStats[K] };
 export class Session {
   readonly plan: Plan;
   readonly state: StateAccess;
-  readonly #source: ConstantSource;
+  #source: ConstantSource;
   readonly #recreate: SessionOptions["recreate"];
   readonly #stats: MutableStats;
   #resident: Resident;
@@ -153,6 +153,18 @@ export class Session {
   memory(dims: DimEnv = {}, entry?: string): MemoryPlan {
     const e = entryOf(this.plan, entry);
     return planMemory(e, dimReader(e, dims), alignmentOf(this.device));
+  }
+
+  /**
+   * Constants that were made anew in place of those that the session has: `bytes` are all of them, `ids` those that changed
+   * (`repackWeights`). Runs that were asked for before are not touched.
+   */
+  async setConstants(bytes: Uint8Array, ids: readonly string[]): Promise<void> {
+    await this.#enqueue(async (r) => {
+      // A device that is lost later is given the new ones.
+      this.#source = bytes;
+      r.setConstants(bytes, ids);
+    });
   }
 
   /** Waits for the runs under way, then frees what the session holds; the device stays the caller's. */
