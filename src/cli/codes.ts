@@ -33,6 +33,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "`fit-head` makes a linear layer with a bias that reads one row of features for each sample. The message has what was found instead.",
   "folder-flag":
     "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",
+  "no-state":
+    "`run --state FILE` keeps the states of a model from one run to the next, and the model (or the entry point) has none.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "routing-folder":

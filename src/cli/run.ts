@@ -42,6 +42,7 @@ export interface RunFlags extends ModelFlags {
   readonly top?: string;
   readonly labels?: string;
   readonly batch?: string;
+  readonly state?: string;
   readonly profile?: string;
   readonly routing?: boolean;
 }
@@ -59,6 +60,10 @@ export function runCommand(program: Command): void {
       "names for --top, one a line; or a .safetensors file with a tensor `labels`, for the accuracy",
     )
     .option("--batch <n>", "run at most n rows at a time")
+    .option(
+      "--state <file>",
+      "begin with the states in this .safetensors file, if it is there, and write them to it after the run",
+    )
     .option(
       "--profile <file>",
       "run once more, measure each dispatch, and write a trace (Chrome trace format)",
@@ -163,6 +168,7 @@ export function dimsOf(flags: RunFlags): Record<string, number> {
 
 async function run(file: string, flags: RunFlags): Promise<void> {
   const { inputs, session, device, recorded, routing } = await prepare(file, flags);
+  if (flags.state !== undefined) await readStates(session, flags.state, flags);
   const start = performance.now();
   const all = await inBatches(session, inputs, flags);
   const { own: outputs, layers } = routing?.(all) ?? { own: all, layers: undefined };
@@ -174,6 +180,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     need(
       await writeOutputs(flags.output, outputs, [...inputPaths(flags.input ?? []), ...(flags.weights ?? [])]),
     );
+  if (flags.state !== undefined) await writeStates(session, flags.state, flags);
   if (flags.json)
     showJson({
       adapter: device.name,
@@ -215,6 +222,28 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   }
   session.dispose();
   device.device.destroy();
+}
+
+/** States of the entry point, from a file that an earlier run wrote; where there is none they begin as the model says. */
+async function readStates(session: Session, path: string, flags: RunFlags): Promise<void> {
+  const { name, states } = entryOf(session.plan, flags.entry);
+  if (states.length === 0)
+    throw new InputError([
+      error("no-state", `${name} has no state`, {
+        help: "leave --state out, or declare one: state total: f32[8] = 0",
+      }),
+    ]);
+  if (!existsSync(path)) return;
+  const wanted = states.map((s) => ({ name: s.name, ...plain(s) }));
+  const found = need(await loadInputs([path], wanted, dimsOf(flags)));
+  for (const [state, value] of Object.entries(found)) await session.state.set(state, value);
+}
+
+async function writeStates(session: Session, path: string, flags: RunFlags): Promise<void> {
+  const values: Record<string, Tensor> = {};
+  for (const { name } of entryOf(session.plan, flags.entry).states)
+    values[name] = await session.state.get(name);
+  need(await writeOutputs(path, values, [...inputPaths(flags.input ?? []), ...(flags.weights ?? [])]));
 }
 
 /** A run of its own: measuring each dispatch costs time, so the numbers above are of the run without it. */

@@ -146,3 +146,43 @@ describe("weights of several checkpoints", () => {
     await refused(go(`small=${large}`, "seed:0"), "weights-shape", "fc1.weight");
   });
 });
+
+describe("run --state", () => {
+  const counting = `model counting (x: f32[B]) -> (total: f32[]) {
+  state total: f32[] = 1
+  total = total + sum(x, axes = [0])
+  return total = total
+}
+`;
+
+  it("begins with the file where it is there, and writes it", async () => {
+    const [file, states] = [installed.path("counting.model"), installed.path("states.safetensors")];
+    writeFileSync(file, counting);
+    const totals: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const { out, code } = await installed.run([
+        ...["run", file, "--weights", "seed:0", "--input", "x=2", "--dim", "B=3"],
+        ...["--state", states, "--json"],
+      ]);
+      expect(code).toBe(0);
+      totals.push((JSON.parse(out) as { outputs: { total: { data: number[] } } }).outputs.total.data[0]!);
+    }
+    expect(totals).toEqual([7, 13, 19]);
+  });
+
+  it("is refused where there is none, and where the file is of another model", async () => {
+    const { err, code } = await installed.run([
+      ...["run", "examples/digits_poolformer.model", "--weights", "seed:0", "--dim", "B=1"],
+      ...["--input", "images=zeros", "--state", installed.path("none.safetensors")],
+    ]);
+    expect(err).toContain("error[no-state]");
+    expect(code).toBe(1);
+    const other = await installed.run([
+      ...["run", installed.path("counting.model"), "--weights", "seed:0", "--input", "x=2", "--dim", "B=3"],
+      ...["--state", "examples/data/digits_linear.safetensors"],
+    ]);
+    expect(other.err).toContain("error[");
+    expect(other.err).toContain("total");
+    expect(other.code).toBe(1);
+  });
+});
