@@ -222,6 +222,28 @@ const cases: readonly Case[] = [
     inputs: { z: [[NaN, 1, NaN], [2, 1, 0]] }, // prettier-ignore
     outputs: { ids: [[1, 3], [0, 1]], weights: [[1, 0], [0.665241, 0.244728]] }, // prettier-ignore
   },
+  {
+    about: "infinite logits, no number at all, and weights whose sum is 0 give no NaN",
+    model: `model m (z: f32[3, 3]) -> (ids: u32[3, 2], weights: f32[3, 2], alone: f32[3, 1]) {
+      ids, weights = route(z, k = 2, renorm = true)
+      i, alone = route(z, k = 1, renorm = true, weightless = 0)
+      return ids = ids, weights = weights, alone = alone
+    }`,
+    inputs: { z: [[Infinity, 1, 0], [NaN, NaN, NaN], [-Infinity, 0, 0]] }, // prettier-ignore
+    outputs: { ids: [[0, 1], [3, 3], [1, 2]], weights: [[1, 0], [0, 0], [0.5, 0.5]], alone: [[0], [0], [0]] }, // prettier-ignore
+  },
+  {
+    about: "padding has no expert, and takes nobody's seat",
+    model: `import { Capacity } from "std/routers"
+    model m (z: f32[3, 3], real: f32[3, 1]) -> (open: u32[3, 1], ids: u32[3, 1]) {
+      i, w = route(z, k = 1)
+      open, w1 = Capacity(i, w, experts = 3, capacity = 1)
+      ids, w2 = Capacity(where(real > 0, i, 3), w, experts = 3, capacity = 1)
+      return open = open, ids = ids
+    }`,
+    inputs: { z: [[2, 1, 0], [2, 1, 0], [2, 1, 0]], real: [[0], [1], [1]] }, // prettier-ignore
+    outputs: { open: [[0], [3], [3]], ids: [[3], [0], [3]] }, // prettier-ignore
+  },
 ];
 
 function near(got: Tensor, wanted: NestedNumbers, what: string): void {
