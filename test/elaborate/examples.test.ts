@@ -205,3 +205,58 @@ describe("embedding encoders", () => {
     });
   });
 });
+
+describe("structure", () => {
+  const of = (file: string, config?: string, model?: string) =>
+    graphOf(
+      elaborateFile(`examples/${file}.model`, {
+        ...(config !== undefined && { config }),
+        ...(model !== undefined && { model }),
+      }),
+    );
+  const parameters = (graph: ReturnType<typeof of>) =>
+    graph.weights.reduce((n, w) => n + constantOf(elementsOf(w.type)), 0);
+
+  // Counted by hand from the layers.
+  it.each([
+    ["learngene_pool", "tiny_to_base", 38_323_240],
+    ["learngene_pool", "tiny_to_small", 11_297_320],
+    ["learngene_pool", "small_to_base", 43_974_760],
+    ["stagewise_sharing", "small_d6", 6_080_488],
+    ["stagewise_sharing", "small_d12", 6_080_488],
+    ["stagewise_sharing", "small_untied", 22_050_664],
+    ["supernets", "best", 270_906],
+    ["supernets", "worst", 270_906],
+  ])("%s %s has %i parameters", (file, config, count) => {
+    expect(parameters(of(file, config))).toBe(count);
+  });
+
+  it("pools where the number of the configuration says", () => {
+    const places = (config: string) => {
+      const { nodes } = of("supernets", config);
+      return nodes.flatMap((n, i) =>
+        n.op.name === "max_pool2d" ? [nodes.slice(i).find((m) => m.op.name === "conv2d")!.scope] : [],
+      );
+    };
+    const block = (b: number) => expect.stringContaining(`sets.0.blocks.${b - 1}.`) as string;
+    expect(places("worst")).toEqual([block(1), block(2)]);
+    expect(places("resnet20")).toEqual([block(4), block(7)]);
+    expect(places("best")).toEqual([block(7), block(8)]);
+  });
+
+  it("has all 36 configurations with the weights of one", () => {
+    const [all, one] = [of("supernets", undefined, "supernet"), of("supernets", "resnet20")];
+    expect(all.weights.map((w) => w.key)).toEqual(one.weights.map((w) => w.key));
+    expect(all.nodes.filter((n) => n.op.name === "max_pool2d")).toHaveLength(72);
+    const last = all.nodes.at(-1)!.results[0]!.type.shape;
+    expect(last.map((d) => d.key)).toEqual(["36", "B", "10"]);
+  });
+
+  it("leaves out blocks, and no others", () => {
+    const keys = (config: string) => of("layer_pruning", config).weights.map((w) => w.key);
+    const gone = ["0.blocks.3", "0.blocks.6", "1.blocks.3", "1.blocks.6", "2.blocks.3", "2.blocks.6"];
+    const isGone = (key: string) => gone.some((b) => key.startsWith(`stages.${b}.`));
+    expect(keys("without_six")).toEqual(keys("resnet56").filter((k) => !isGone(k)));
+    expect(parameters(of("layer_pruning", "resnet56"))).toBe(860_026);
+  });
+});

@@ -22,6 +22,8 @@ const variants: Readonly<Record<string, readonly Variant[]>> = {
   mistral_embed: [{}, { set: { causal: "false", head: "mean" } }],
   caformer: [{ sizes: [{ B: 2, H: 40, W: 33 }] }],
   convformer: [{ sizes: [{ B: 1, H: 40, W: 48 }] }],
+  mesh: [{ sizes: [{ n: 6, m: 7, q: 9, k: 4, r: 5 }] }],
+  graphs: [{ sizes: [{ n: 6, e: 9 }] }],
   digits_poolformer: [{ sizes: [{ B: 1 }, { B: 3 }] }],
   poolformer: [
     { set: { head: "timm", taps: "true" }, sizes: [{ B: 2, H: 32, W: 64 }] },
