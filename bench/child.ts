@@ -24,6 +24,8 @@ export type Reply =
 const send = (reply: Reply): void => void process.send!(reply);
 
 async function main(): Promise<void> {
+  // A parent that was stopped leaves nothing running behind it.
+  process.on("disconnect", () => process.exit());
   const [peerName, caseName] = process.argv.slice(2);
   const peer = [...peers, ...packPeers].find((p) => p.name === peerName)!;
   const prepared = await peer.prepare([...cases, ...packCases].find((c) => c.name === caseName)!);
@@ -49,8 +51,6 @@ async function main(): Promise<void> {
         return request.kind satisfies never;
     }
   };
-  // A parent that was stopped leaves nothing running behind it.
-  process.on("disconnect", () => process.exit());
   process.on("message", (request: Request) => answer(request).catch(fail));
   send({ kind: "ready", firstRun: prepared.firstRun, stats: prepared.stats });
 }

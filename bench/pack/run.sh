@@ -19,9 +19,13 @@ trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work HOME=${HOME:-$work} XDG_CACHE_HOME=$work/cache
 python=${TOKENLOOM_PYTHON:-python3}
 rounds=20
+last=${TOKENLOOM_PACK_SECONDS:-420}
+patience=1
 if [ "$smoke" = --smoke ]; then
   export TOKENLOOM_BENCH_SMOKE=1
   rounds=3
+  last=3600
+  patience=5
 fi
 
 # Libraries that this machine has not got, and the driver where container images put it.
@@ -50,7 +54,7 @@ step() {
   local limit=$1 name=$2
   shift 2
   echo "== $name (at $(elapsed) s)" | tee -a "$log"
-  timeout -k 5 "$limit" "$@" >>"$log" 2>&1 </dev/null
+  timeout -k 10 $((limit * patience)) "$@" >>"$log" 2>&1 </dev/null
   local rc=$?
   [ $rc = 0 ] || echo "== $name ended with $rc" | tee -a "$log"
   return $rc
@@ -67,7 +71,7 @@ step() {
   "$python" --version
 } >"$out/machine.txt" 2>&1
 # Read from disk once, so that the first case does not wait for it.
-"$python" -c "import torch; torch.zeros(1).to('cuda' if torch.cuda.is_available() else 'cpu')" >/dev/null 2>&1 &
+timeout 90 "$python" -c "import torch; torch.zeros(1).to('cuda' if torch.cuda.is_available() else 'cpu')" >/dev/null 2>&1 &
 
 timeout 60 "$node" "$app/dist/cli.js" doctor --json >"$out/doctor.json" 2>>"$log"
 if ! grep -q '"target"' "$out/doctor.json"; then
@@ -78,13 +82,13 @@ if ! grep -q '"target"' "$out/doctor.json"; then
 fi
 wait
 
-last=${TOKENLOOM_PACK_SECONDS:-420}
 survey() {
   if [ "$(elapsed)" -gt "$last" ]; then
     echo "== $1: left out, the time is over" | tee -a "$log"
     return
   fi
-  step "$2" "$1" "$node" "$app/bench/survey.js" "$1" --out "$results" --rounds $rounds
+  step "$2" "$1" "$node" "$app/bench/survey.js" "$1" --out "$results" --rounds $rounds \
+    --starting $((($2 - 20) * 1000 * patience))
 }
 
 step 40 ceilings "$node" "$app/bench/ceilings.js" --out "$results"
@@ -99,7 +103,7 @@ for name in $("$node" "$app/bench/survey.js" --list); do
       survey "$name" 100
       ;;
     # Packing its weights takes long.
-    moe*) survey "$name" 100 ;;
+    moe*) survey "$name" 110 ;;
     *) survey "$name" 60 ;;
   esac
 done

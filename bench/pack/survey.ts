@@ -49,8 +49,26 @@ export interface CaseRow {
 const say = (text: string): void => console.log(`  ${text}`);
 const message = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
-async function survey(c: PackCase, rounds: number, budget: number): Promise<CaseRow> {
-  const rows = new Map<string, PeerRow>();
+/** One that takes longer would hold up the others; it ends with this process. */
+function withinTime<T>(work: Promise<T>, milliseconds: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`not started after ${milliseconds / 1e3} s`)),
+      milliseconds,
+    );
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/** Measures into `rows`, which are true at every moment. */
+async function survey(
+  c: PackCase,
+  names: readonly string[],
+  rows: Map<string, PeerRow>,
+  rounds: number,
+  budget: number,
+  starting: number,
+): Promise<void> {
   const put = (peer: string, more: Partial<PeerRow>): void => {
     rows.set(peer, { ...rows.get(peer), ...more, peer });
   };
@@ -70,16 +88,21 @@ async function survey(c: PackCase, rounds: number, budget: number): Promise<Case
       await work(peer, name).catch((e: unknown) => drop(name, e));
     }
   };
-  const names = ["tokenloom", ...c.peers];
-  const started = await Promise.allSettled(names.map((name) => PeerProcess.start(name, c.name, process.env)));
-  try {
-    for (const [i, name] of names.entries()) {
-      const s = started[i]!;
-      if (s.status === "fulfilled") {
-        running.set(name, s.value);
-        put(name, { firstRun: s.value.firstRun, stats: s.value.stats });
-      } else await drop(name, s.reason);
+  const start = async (name: string): Promise<void> => {
+    try {
+      const peer = await withinTime(PeerProcess.start(name, c.name, process.env), starting);
+      running.set(name, peer);
+      put(name, { firstRun: peer.firstRun, stats: peer.stats });
+    } catch (e) {
+      await drop(name, e);
     }
+  };
+  await Promise.all(names.map(start));
+  // In the order of the names, whoever came first: tokenloom's outputs are those that the others are compared with.
+  const inOrder = names.flatMap((n) => (running.has(n) ? [[n, running.get(n)!] as const] : []));
+  running.clear();
+  for (const [name, peer] of inOrder) running.set(name, peer);
+  try {
     let expected: Outputs | undefined;
     await each(async (peer, name) => {
       const outputs = await peer.outputs();
@@ -119,8 +142,14 @@ async function survey(c: PackCase, rounds: number, budget: number): Promise<Case
   } finally {
     await Promise.all([...running.values()].map((p) => p.stop()));
   }
+}
+
+function rowOf(c: PackCase, names: readonly string[], rows: ReadonlyMap<string, PeerRow>): CaseRow {
   const macs = evaluateDim(graphStats(graphOf(c.model)).macs, c.model.dims);
-  return { case: c.name, doc: c.doc, macs, peers: names.map((n) => rows.get(n)!) };
+  const peers = names.map(
+    (peer) => rows.get(peer) ?? { peer, failed: "the time was over before it had started" },
+  );
+  return { case: c.name, doc: c.doc, macs, peers };
 }
 
 if (process.argv[2] === "--list") console.log(packCases.map((c) => c.name).join("\n"));
@@ -131,11 +160,20 @@ else {
       out: { type: "string" },
       rounds: { type: "string", default: "20" },
       budget: { type: "string", default: "4000" },
+      starting: { type: "string", default: "40000" },
     },
   });
   const c = packCases.find((x) => x.name === positionals[0]);
   if (!c || values.out === undefined) throw new Error(`survey CASE --out FILE; --list lists the cases`);
-  const row = await survey(c, Number(values.rounds), Number(values.budget));
-  appendFileSync(values.out, `${JSON.stringify({ kind: "case", ...row })}\n`);
-  process.exit(0);
+  const { out } = values;
+  const names = ["tokenloom", ...c.peers];
+  const rows = new Map<string, PeerRow>();
+  const finish = (): never => {
+    appendFileSync(out, `${JSON.stringify({ kind: "case", ...rowOf(c, names, rows) })}\n`);
+    process.exit(0);
+  };
+  // What has been measured when the time is over stands.
+  process.on("SIGTERM", finish);
+  await survey(c, names, rows, Number(values.rounds), Number(values.budget), Number(values.starting));
+  finish();
 }
