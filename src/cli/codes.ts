@@ -37,6 +37,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "`run --state FILE` keeps the states of a model from one run to the next, and the model (or the entry point) has none.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
+  "rank-layers":
+    "`rank-layers` needs an encoder whose layers are x + attention, then x + MLP, and data to run it on. The message has what was found instead.",
   "routing-folder":
     "A compiled folder gives the outputs that it was compiled for, and what routers did is none of them. Run the model file with `--routing`.",
   "weights-missing":

@@ -13,6 +13,7 @@ import { fitHeadCommand } from "./fit-head.ts";
 import { irCommands } from "./ir.ts";
 import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
+import { rankLayersCommand } from "./rank-layers.ts";
 import { replayCommand } from "./replay.ts";
 import { reduceReportCommand } from "./reduce-report.ts";
 import { runCommand } from "./run.ts";
@@ -29,6 +30,7 @@ export function addCommands(program: Command): void {
     verifyCommand,
     benchCommand,
     reduceReportCommand,
+    rankLayersCommand,
     cascadeReportCommand,
     explainCommands,
     capsuleCommand,

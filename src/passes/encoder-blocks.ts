@@ -55,7 +55,8 @@ function blockOf(
   let value = attention.results[0]!.id;
   for (let step = 0; step < STEPS; step++) {
     const [next, ...more] = readers(value);
-    if (!next || more.length > 0) return "what attention gives is read in several places";
+    if (!next) break;
+    if (more.length > 0) return "what attention gives is read in several places";
     const sum = residual(next, value, types);
     if (sum !== undefined) {
       const middle = next.results[0]!.id;

@@ -1,4 +1,4 @@
-// Tuning from the command line: two workers and one log, a log replayed, a head fitted, and what is refused.
+// Tuning from the command line: two workers and one log, a log replayed, a head fitted, layers ranked, and what is refused.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -127,6 +127,28 @@ describe("fit-head", () => {
     await refused(["fit-head", pixels, ...fit, "--epsilon", "0"], "fit-data", "--epsilon 0");
     const few = ["fit-head", pixels, ...fit, "--features", "images"];
     await refused(few, "fit-layer", "the model has no output images");
+  });
+});
+
+describe("rank-layers", () => {
+  const vit = "examples/digits_vit.model";
+
+  it("ranks the layers of the digits as leaving them out does", async () => {
+    const trained = ["--weights", "examples/data/digits_vit.safetensors", "--input", data];
+    const report = await done("rank-layers", vit, ...trained, "--batch", "120");
+    expect(report["rows"]).toBe(360);
+    const layers = report["layers"] as { layer: number; influence: number; reduce: string }[];
+    expect(layers.map((l) => l.layer)).toEqual([3, 2, 1, 0]);
+    expect(layers[1]!.reduce).toBe("drop_layers:layers=[2,3]");
+    const again = await done("rank-layers", vit, ...trained, "--reduce", layers[0]!.reduce);
+    const [gone] = again["layers"] as typeof layers;
+    expect(gone!.layer).toBe(3);
+    expect(Math.abs(gone!.influence)).toBeLessThan(1e-5);
+  });
+
+  it("says what is wrong", async () => {
+    await refused(["rank-layers", model, ...rows.slice(4), "--input", data], "rank-layers", "no attention");
+    await refused(["rank-layers", vit, "--weights", "seed:0"], "rank-layers", "--input");
   });
 });
 
