@@ -20,6 +20,7 @@ import type { Pass } from "./pass.ts";
 import { poolMixer } from "./pool-mixer.ts";
 import { reduceTokens } from "./reduce-tokens.ts";
 import { repeatLater } from "./repeat-later.ts";
+import { sharedExperts } from "./shared-experts.ts";
 import { shareDuplicates } from "./share-duplicates.ts";
 
 /** The same pass a second time, under a name of its own so that each can be switched off or stopped after. */
@@ -54,6 +55,7 @@ export const pipeline: readonly Pass[] = [
   again(foldConstants),
   again(shareDuplicates), // the means that a variance and its norm both take
   // 5. Launch fewer kernels.
+  sharedExperts, // before rows are sorted: there are more of them
   planExperts,
   chooseLayout, // before groups: one group has one order
   formGroups,

@@ -72,6 +72,30 @@ describe("strategies", { timeout: 300_000 }, () => {
     }
   });
 
+  it("shared experts as slots and beside the others agree", async () => {
+    const text = `
+      import { Moe } from "std/experts"
+      import { SwiGlu } from "std/transformer"
+      import { SoftmaxRouter } from "std/routers"
+      model m (x: f32[T, ${width}]) -> (y: f32[T, ${width}]) {
+        gate = x |> linear(out = 1) @own |> sigmoid()
+        y = x |> Moe(experts = 4, router = SoftmaxRouter(k = 2), expert = SwiGlu(hidden = 8), shared = SwiGlu(hidden = 16)) @a
+        z = y |> Moe(experts = 4, router = SoftmaxRouter(k = 2), expert = SwiGlu(hidden = 8)) @b
+        return y = z + gate * (y |> SwiGlu(hidden = 8) @c)
+      }`;
+    const build =
+      (...passes: string[]) =>
+      (target: Target): Compiled =>
+        compileText(text, { target, without: passes });
+    const slots = (c: Compiled) => c.plan.entries[0]!.dispatches.length;
+    expect(slots(build("shared-experts")(lavapipe)) - slots(build()(lavapipe))).toBe(4);
+    const graph = build()(lavapipe).module.graphs[0]!;
+    const wanted = evaluate(graph, seededWeights([graph]), { x }).outputs;
+    for (const way of [build(), build("shared-experts"), build("plan-experts")])
+      for (const got of (await everywhere(way, [{ x }])).flat())
+        expect(largestDifference(got["y"]!, wanted["y"]!)).toBeLessThan(1e-6);
+  });
+
   it("two runs give the same bits, and so does a token in any order of the tokens", async () => {
     const turned = { x: reversed(x), z: reversed(z) };
     for (const [first, second, other] of await everywhere(without(), [{ x, z }, { x, z }, turned])) {

@@ -13,8 +13,7 @@ import { compileExample, largestDifference, openAdapter, resolveStd, seededWeigh
 const text = readFileSync("examples/moe_layers.model", "utf8");
 const tiny = [...text.matchAll(/^config (tiny\w*)/gm)].map((m) => m[1]!);
 
-const layer = (config: string, set: Readonly<Record<string, string>> = {}) =>
-  compileExample("moe_layers", { config, set, target: lavapipe });
+const layer = (config: string) => compileExample("moe_layers", { config, target: lavapipe });
 
 describe("a layer of each kind", { timeout: 120_000 }, () => {
   let opened: OpenedDevice;
@@ -48,8 +47,8 @@ describe("a layer of each kind", { timeout: 120_000 }, () => {
 });
 
 describe("the plan", () => {
-  const kernels = (config: string, set: Readonly<Record<string, string>> = {}) => {
-    const { plan } = layer(config, set);
+  const kernels = (config: string, set: Readonly<Record<string, string>> = {}, without: string[] = []) => {
+    const { plan } = compileExample("moe_layers", { config, set, without, target: lavapipe });
     return plan.entries[0]!.dispatches.map((d) => plan.kernels[d.kernel]!.name);
   };
 
@@ -66,9 +65,10 @@ describe("the plan", () => {
     expect(kernels("small16", { shared: "0" })).toEqual(kernels("small64", { shared: "0" }));
   });
 
-  it("has two more for shared experts", () => {
-    expect(kernels("small16")).toHaveLength(9);
+  it("has none more for shared experts of the same form, and two where they stay beside", () => {
+    expect(kernels("small16")).toHaveLength(7);
     expect(kernels("small64")).toEqual(kernels("small16"));
+    expect(kernels("small16", {}, ["shared-experts"])).toHaveLength(9);
   });
 });
 
