@@ -30,6 +30,8 @@ const variants: Readonly<Record<string, readonly Variant[]>> = {
     { set: { head: "original" }, sizes: [{ B: 1, H: 64, W: 50 }] },
   ],
   describe: [{ sizes: [{ B: 1, H: 36, W: 45 }] }],
+  ppllava_siglip: [{ set: { valuew_plus: "true" } }, {}],
+  spp_regions: [{ sizes: [{ B: 1, H: 64, W: 81, R: 3 }] }],
   spp_net: [{ sizes: [{ B: 2, H: 45, W: 60 }] }],
 };
 
