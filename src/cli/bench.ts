@@ -6,14 +6,13 @@ import { packWeights, settleGuards } from "../index.ts";
 import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
-import type { Target } from "../ir/target.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import { openDevice } from "../runtime/device-node.ts";
+import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { colors, compileFile, mebibytes, milliseconds, need, print, showJson } from "./common.ts";
-import { inputSpecs, isFolder, readFolder, refuseCompileFlags } from "./folder.ts";
+import { inputSpecs, isFolder, openFolder, refuseCompileFlags } from "./folder.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
@@ -48,7 +47,12 @@ interface Ready {
   readonly pack: number;
 }
 
-async function prepare(file: string, flags: BenchFlags, target: Target, clock: () => number): Promise<Ready> {
+async function prepare(
+  file: string,
+  flags: BenchFlags,
+  opened: OpenedDevice,
+  clock: () => number,
+): Promise<Ready> {
   const seeded = async (plan: Plan, input: readonly string[]) => {
     const entry = entryOf(plan, flags.entry);
     const dims = dimsFor(plan, entry, dimsOf(flags));
@@ -57,11 +61,11 @@ async function prepare(file: string, flags: BenchFlags, target: Target, clock: (
   };
   if (isFolder(file)) {
     refuseCompileFlags(file, { ...flags });
-    const { plan, constants } = readFolder(file);
+    const { plan, constants } = openFolder(file, opened);
     const ready = await seeded(plan, inputSpecs(file, flags.input));
     return { ...ready, constants, compile: 0, read: clock(), pack: 0 };
   }
-  const unsettled = compileFile(file, flags, target);
+  const unsettled = compileFile(file, flags, opened.target);
   const compile = clock();
   const weights = await weightsFor(
     unsettled.module,
@@ -82,7 +86,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const clock = stopwatch();
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const openTime = clock();
-  const ready = await prepare(file, flags, device.target, clock);
+  const ready = await prepare(file, flags, device, clock);
   const { plan, entry, dims, inputs } = ready;
   const options = { dims, entry: entry.name };
   clock();

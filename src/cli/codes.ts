@@ -35,6 +35,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "A compiled folder is past the point where this flag has a meaning: it holds the plan and the constants. Give the flag when you compile.",
   "no-state":
     "`run --state FILE` keeps the states of a model from one run to the next, and the model (or the entry point) has none.",
+  "target-twice":
+    "`compile --target` packs a variant for each target that it names, each once; `--to` stops as the text of one.",
   "line-spec": "A line is a number, or a file and a number: `--line 14`, `--line std/metaformer.model:14`.",
   "file-too-large": "A file has more bytes than one of its kind is read with. The message has both numbers.",
   "rank-layers":

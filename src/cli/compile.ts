@@ -15,7 +15,7 @@ import {
   targetNamed,
   type ModelFlags,
 } from "./common.ts";
-import { writeFolder } from "./folder.ts";
+import { writeVariants } from "./folder.ts";
 import { modelOptions } from "./options.ts";
 import { weightsFor } from "./weights.ts";
 
@@ -45,8 +45,8 @@ export function compileCommand(program: Command): void {
     .option("--from <file.ir>", "take graph text on from where it stopped, in place of FILE")
     .option("-o, --output <path>", "where to (default: the model's name, with .ir for --to)")
     .option(
-      "--target <name>",
-      "baseline, lavapipe or swiftshader; default: that of the text, else the adapter of this machine",
+      "--target <names>",
+      "baseline, lavapipe, swiftshader, or here; several, separated by commas, are packed as variants; default: that of the text, else the adapter of this machine",
     )
     .option("--device <name>", "the adapter to compile for")
     .option("--force", "write over what exists")
@@ -65,10 +65,10 @@ async function compileTo(named: string | undefined, flags: CompileFlags): Promis
         },
       ),
     ]);
-  const target = await compileTarget(file, flags);
-  if (flags.to !== undefined) return stopAt(flags.to, file, flags, target);
-  const unsettled = compileFile(file, flags, target);
-  const folder = flags.output ?? unsettled.plan.model;
+  const targets = await compileTargets(file, flags);
+  if (flags.to !== undefined) return stopAt(flags.to, file, flags, onlyOne(targets));
+  const first = compileFile(file, flags, targets[0]);
+  const folder = flags.output ?? first.plan.model;
   spare(folder, flags);
   const specs = flags.weights ?? [];
   if (specs.length === 0)
@@ -77,22 +77,32 @@ async function compileTo(named: string | undefined, flags: CompileFlags): Promis
         help: "--weights FILE.safetensors, or --weights seed:0",
       }),
     ]);
-  const weights = await weightsFor(unsettled.module, unsettled.checkpoints, weightSpecs(specs, flags));
-  const { compiled, outcomes } = settleGuards(unsettled, weights);
-  const leftOut = outcomes.filter((o) => !o.holds).map((o) => o.pass);
+  const weights = await weightsFor(first.module, first.checkpoints, weightSpecs(specs, flags));
+  const variants = targets.map((target, i) => {
+    const { compiled, outcomes } = settleGuards(i === 0 ? first : compileFile(file, flags, target), weights);
+    const leftOut = outcomes.filter((o) => !o.holds).map((o) => o.pass);
+    return { plan: compiled.plan, constants: packWeights(compiled, weights), leftOut };
+  });
+  // Guards depend on the weights alone.
+  const { leftOut } = variants[0]!;
   if (!flags.json) for (const pass of leftOut) print(`${pass} is left out: these weights do not allow it`);
-  const constants = packWeights(compiled, weights);
-  const files = writeFolder(folder, compiled.plan, constants);
-  const { kernels, entries } = compiled.plan;
-  const dispatches = entries.map((e) => e.dispatches.length);
+  const files = writeVariants(folder, variants);
+  const facts = variants.map(({ plan, constants }) => ({
+    kernels: plan.kernels.length,
+    dispatches: plan.entries.map((e) => e.dispatches.length),
+    constantBytes: constants.byteLength,
+    target: plan.target.name,
+  }));
   if (flags.json)
     return showJson({
-      ...{ output: folder, files, leftOut, kernels: kernels.length, dispatches },
-      ...{ constantBytes: constants.byteLength, target: compiled.plan.target.name },
+      ...{ output: folder, files, leftOut, ...facts[0] },
+      ...(facts.length > 1 && { variants: facts }),
     });
-  print(
-    `${folder}: ${files.length} files, ${kernels.length} kernels, ${dispatches.join(" and ")} dispatches, ${mebibytes(constants.byteLength)} of constants, for ${compiled.plan.target.name}`,
-  );
+  print(`${folder}: ${files.length} files`);
+  for (const f of facts)
+    print(
+      `  for ${f.target}: ${f.kernels} kernels, ${f.dispatches.join(" and ")} dispatches, ${mebibytes(f.constantBytes)} of constants`,
+    );
 }
 
 function stopAt(pass: string, file: string, flags: CompileFlags, target: Target | undefined): void {
@@ -118,10 +128,26 @@ function spare(path: string, flags: CompileFlags): void {
     ]);
 }
 
-/** Undefined where the text says it. */
-async function compileTarget(file: string, flags: CompileFlags): Promise<Target | undefined> {
-  if (flags.target !== undefined) return targetNamed(flags.target);
-  return /\.ir$/.test(file) && flags.device === undefined ? undefined : targetHere(flags.device);
+/** One undefined where the text says it. */
+async function compileTargets(file: string, flags: CompileFlags): Promise<readonly (Target | undefined)[]> {
+  if (flags.target === undefined)
+    return [/\.ir$/.test(file) && flags.device === undefined ? undefined : await targetHere(flags.device)];
+  const targets: Target[] = [];
+  for (const name of flags.target.split(","))
+    targets.push(name === "here" ? await targetHere(flags.device) : targetNamed(name));
+  const twice = targets.find((t, i) => targets.findIndex((x) => x.name === t.name) !== i);
+  if (twice)
+    throw new InputError([
+      error("target-twice", `${twice.name} is asked for twice`, { help: "name each target once" }),
+    ]);
+  return targets;
+}
+
+function onlyOne(targets: readonly (Target | undefined)[]): Target | undefined {
+  if (targets.length === 1) return targets[0];
+  throw new InputError([
+    error("target-twice", "graph text is for one target", { help: "give --to one --target" }),
+  ]);
 }
 
 async function targetHere(device: string | undefined): Promise<Target> {

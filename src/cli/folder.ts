@@ -1,8 +1,12 @@
-// A compiled folder: plan.json, constants.bin, one .wgsl file for each kernel. Runs without the compiler.
+// A compiled folder: plan.json, constants.bin, one .wgsl file for each kernel; the same in variants/NAME for every further target that it
+// was compiled for. Runs without the compiler.
 
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planFormat, planVersion, type Plan } from "../ir/plan.ts";
+import { runsOnCores } from "../ir/target.ts";
+import type { OpenedDevice } from "../runtime/device-node.ts";
+import { checkDevice } from "../runtime/pipelines.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { checkPlan } from "../ir/plan-check.ts";
 import { readBytes } from "./files.ts";
@@ -35,6 +39,8 @@ export function inputSpecs(folder: string, given: readonly string[] | undefined)
   return existsSync(path) ? [path] : [];
 }
 
+const VARIANTS = "variants";
+
 /** More than this is no plan. */
 const MAX_PLAN_BYTES = 256 * 2 ** 20;
 
@@ -51,6 +57,49 @@ export function writeFolder(folder: string, plan: Plan, constants: Uint8Array): 
   writeFileSync(join(folder, "plan.json"), `${JSON.stringify({ ...plan, kernels }, null, 1)}\n`);
   writeFileSync(join(folder, "constants.bin"), constants);
   return ["plan.json", "constants.bin", ...files];
+}
+
+export interface Packed {
+  readonly plan: Plan;
+  readonly constants: Uint8Array<ArrayBuffer>;
+}
+
+/** One variant for each target; the first is what a reader that knows no variants takes. */
+export function writeVariants(folder: string, variants: readonly Packed[]): readonly string[] {
+  rmSync(join(folder, VARIANTS), { recursive: true, force: true });
+  return variants.flatMap(({ plan, constants }, i) => {
+    const own = i === 0 ? "" : `${VARIANTS}/${plan.target.name}/`;
+    return writeFolder(join(folder, own), plan, constants).map((f) => own + f);
+  });
+}
+
+/**
+ * The variant for a device: of those that it can run, the one made for its target, else one made for its kind of machine. Where it can
+ * run none, the first, so that the session names the limit.
+ */
+export function openFolder(
+  folder: string,
+  { device, target }: Pick<OpenedDevice, "device" | "target">,
+): Packed & { readonly variants: readonly string[] } {
+  const all = [readFolder(folder)];
+  for (const name of variantsIn(folder)) all.push(readFolder(join(folder, VARIANTS, name)));
+  const runnable = all.filter(({ plan }) => checkDevice(device, plan).length === 0);
+  const suits = ({ plan }: Packed): number => {
+    if (plan.target.name === target.name) return 2;
+    return runsOnCores(plan.target) === runsOnCores(target) ? 1 : 0;
+  };
+  const best = runnable.reduce<Packed | undefined>((a, b) => (!a || suits(b) > suits(a) ? b : a), undefined);
+  return { ...(best ?? all[0]!), variants: all.map(({ plan }) => plan.target.name) };
+}
+
+/** Folders with plain names; no more than anyone has targets. */
+function variantsIn(folder: string): readonly string[] {
+  const path = join(folder, VARIANTS);
+  if (!isFolder(path)) return [];
+  return readdirSync(path)
+    .filter((name) => /^[\w-][\w.-]*$/.test(name) && isFolder(join(path, name)))
+    .sort()
+    .slice(0, 32);
 }
 
 export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<ArrayBuffer> } {

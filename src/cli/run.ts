@@ -25,7 +25,7 @@ import {
   type ModelFlags,
 } from "./common.ts";
 import { showDigits } from "./digits.ts";
-import { inputSpecs, isFolder, readFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
+import { inputSpecs, isFolder, openFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
 import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { printRouting, splitRouting, withRouting } from "./routing.ts";
@@ -78,6 +78,8 @@ interface Ready {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly session: Session;
   readonly device: OpenedDevice;
+  /** Which of the targets that a folder was compiled for. */
+  readonly variant?: string;
   /** What a folder says the outputs are, where its recorded inputs are run. */
   readonly recorded?: Readonly<Record<string, Tensor>>;
   /** With --routing: takes what was asked of the routers out of the outputs. */
@@ -95,11 +97,12 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
           help: "give the model file, with --weights",
         }),
       ]);
-    const { plan, constants } = readFolder(file);
+    const { plan, constants, variants } = openFolder(file, device);
     const inputs = await inputsFor(plan, { ...flags, input: inputSpecs(file, flags.input) });
     const recorded = flags.input === undefined ? await recordedIn(file, plan) : undefined;
     const session = await createSession(device.device, plan, constants, options);
-    return { plan, inputs, device, session, ...(recorded && { recorded }) };
+    const which = variants.length > 1 && { variant: `${plan.target.name} of ${variants.join(", ")}` };
+    return { plan, inputs, device, session, ...which, ...(recorded && { recorded }) };
   }
   const unsettled = compileFile(file, flags, device.target, flags.routing ? withRouting : undefined);
   if (!flags.weights?.length)
@@ -167,7 +170,7 @@ export function dimsOf(flags: RunFlags): Record<string, number> {
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const { inputs, session, device, recorded, routing } = await prepare(file, flags);
+  const { inputs, session, device, variant, recorded, routing } = await prepare(file, flags);
   if (flags.state !== undefined) await readStates(session, flags.state, flags);
   const start = performance.now();
   const all = await inBatches(session, inputs, flags);
@@ -187,6 +190,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
       entry: entryOf(session.plan, flags.entry).name,
       milliseconds: took,
       stats: session.stats,
+      ...(variant !== undefined && { variant: session.plan.target.name }),
       ...(layers && { routing: layers }),
       ...(off !== undefined && { differenceFromRecorded: off }),
       outputs: Object.fromEntries(
@@ -214,6 +218,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     print(
       `${colors.dim("first run")}  ${milliseconds(took)} with ${session.stats.dispatches} dispatches, ${session.stats.kernels} kernels, arena ${mebibytes(session.stats.arenaBytes)}`,
     );
+    if (variant !== undefined) print(`${colors.dim("variant")}  ${variant}`);
     if (off !== undefined)
       print(
         `${colors.dim("recorded")}  the outputs differ by at most ${off.toExponential(2)} from those recorded`,

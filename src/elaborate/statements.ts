@@ -339,7 +339,7 @@ function executeAssert(ctx: Context, s: ast.Assert): void {
   if (held !== false) return;
   const message = s.message ? evaluate(ctx, s.message) : undefined;
   if (message?.kind === "poison") return;
-  const text = message?.kind === "string" ? message.value : "this does not hold";
+  const text = (message?.kind === "string" && message.value.trim()) || "this does not hold";
   fail(ctx, "assertion", text, { span: s.condition.span, label: valuesIn(ctx, s.condition) });
 }
 

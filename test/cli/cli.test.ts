@@ -196,6 +196,36 @@ describe("running", () => {
     expect([...(await readTensors(output))["logits"]!.data]).toEqual(b!.outputs.logits.data);
   });
 
+  it("packs a variant for each target, and runs the one that suits the adapter", async () => {
+    const folder = installed.path("variants");
+    const targets = ["baseline", "lavapipe", "swiftshader"];
+    const made = await run(
+      ...["compile", digits, "--weights", weights, "-o", folder, "--target", targets.join(","), "--json"],
+    );
+    const facts = JSON.parse(made.out) as { target: string; variants: { target: string }[]; files: string[] };
+    expect(facts.target).toBe("baseline");
+    expect(facts.variants.map((v) => v.target)).toEqual(targets);
+    expect(facts.files).toContain("variants/swiftshader/plan.json");
+
+    const whole = await run("run", digits, "--weights", weights, "--input", one, "--json");
+    type Shown = { variant: string; outputs: { logits: { data: number[] } } };
+    const expected = (JSON.parse(whole.out) as Shown).outputs.logits.data;
+    for (const device of ["auto", "embedded"]) {
+      const { out, code } = await run("run", folder, "--input", one, "--json", "--device", device);
+      expect(code).toBe(0);
+      const { variant, outputs } = JSON.parse(out) as Shown;
+      if (device === "embedded") expect(variant).toBe("swiftshader");
+      else expect(targets).toContain(variant);
+      for (const [i, v] of outputs.logits.data.entries())
+        expect(Math.abs(v - expected[i]!)).toBeLessThan(1e-4);
+    }
+    await expectRefused(
+      ["compile", digits, "--weights", weights, "-o", installed.path("x"), "--target", "baseline,baseline"],
+      "target-twice",
+      "baseline",
+    );
+  });
+
   describe("a folder that is not sound", () => {
     interface PlanJson {
       version: number;
