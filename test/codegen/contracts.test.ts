@@ -49,8 +49,12 @@ function expectSound(graph: Graph, at: string): void {
 }
 
 describe("text and verifier after every pass", () => {
-  // As the model stands, which is a full size that is compiled and not run, and tiny.
-  const sizes = exampleCases.flatMap((c) => [undefined, "tiny"].map((config) => [c, config] as const));
+  // As the model stands, and in every size of it; once, where it is tested with several settings. Full sizes are compiled and not run.
+  const first = new Map(exampleCases.map((c) => [`${c.path} ${c.model}`, c] as const).reverse());
+  const sizes = exampleCases.flatMap((c) => {
+    const all = first.get(`${c.path} ${c.model}`) === c ? c.configs : ["tiny"];
+    return [undefined, ...all].map((config) => [c, config] as const);
+  });
 
   it.each(sizes.map(([c, config]) => [c.name, config ?? "as it stands", c, config] as const))(
     "%s, %s",
