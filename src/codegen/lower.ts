@@ -9,6 +9,8 @@ import { printNodeWhole } from "../ir/print.ts";
 import { verifyKernel } from "../ir/kernel-verify.ts";
 import { flopsOf } from "../ir/stats.ts";
 import type { Kernel } from "../ir/kernel.ts";
+import { limitsOf } from "../ir/limits.ts";
+import type { SizeLimit } from "../ir/symbols.ts";
 import {
   extentsId,
   planFormat,
@@ -18,6 +20,7 @@ import {
   type PlanDispatch,
   type PlanEntry,
   type PlanKernel,
+  type PlanLimit,
   type PlanTensor,
 } from "../ir/plan.ts";
 import type { Target } from "../ir/target.ts";
@@ -71,7 +74,10 @@ export function lowerModule(module: Module, options: LowerOptions): Lowered {
   const constants = new ConstantTable(module.graphs.length > 1);
   const overrides = new ScheduleOverrides(options.schedules ?? {});
   const context: Lowering = { kernels, constants, target: options.target, overrides };
-  const entries = module.graphs.map((g) => lowerGraph(g, context));
+  const entries = module.graphs.map((g) => {
+    const limits = limitsOf(g).map(planLimit);
+    return { ...lowerGraph(g, context), ...(limits.length > 0 && { limits }) };
+  });
   overrides.finish();
   const plan: Plan = {
     format: planFormat,
@@ -85,6 +91,10 @@ export function lowerModule(module: Module, options: LowerOptions): Lowered {
     entries,
   };
   return { plan, kernels: kernels.kernels, prepared: constants.prepared };
+}
+
+function planLimit({ size, text, at }: SizeLimit): PlanLimit {
+  return { size: showDim(size), text, ...(at && { at }) };
 }
 
 // ---- kernels --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ import { error, type Diagnostic } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
 import { evaluateDim, symbolsOf, type Dim, type DimEnv } from "./dim.ts";
 import { typesOf, type Graph, type Node } from "./graph.ts";
-import { bindSymbols } from "./symbols.ts";
+import { limitsOf } from "./limits.ts";
+import { bindSymbols, checkLimits } from "./symbols.ts";
 import { showType, type TensorType } from "./types.ts";
 
 /** Elements that one tensor may have. */
@@ -75,7 +76,7 @@ export function bindGraph(
     diagnostics.push(
       ...(without.length > 0
         ? without.map((name) => emptyInput(name, shapes[name]!))
-        : checkSizes(graph, env)),
+        : [...checkLimits(limitsOf(graph), env), ...checkSizes(graph, env)].slice(0, 1)),
     );
   return { env, undecided, empty, diagnostics };
 }

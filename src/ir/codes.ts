@@ -70,6 +70,8 @@ export const irCodes: Readonly<Record<string, string>> = {
   "missing-input": "An input of the graph is not given.",
   "weights-missing": "The evaluator was not given a weight that the graph reads. The message has its name.",
   "state-type": "A state was given a tensor of another shape than the model declares for it.",
+  "size-limit":
+    "A size that is known only when the model runs is larger than the model was made for, such as more tokens than it has positions. The message has the sizes and the line.",
   "too-large":
     "A tensor would have more elements, or more bytes, than can be computed with. Run a smaller batch or image.",
   "unbound-dimension":

@@ -263,6 +263,11 @@ export interface OpDefinition {
   /** The meaning: plain loops, sharing no code with the lowering. */
   reference(c: ReferenceContext): readonly Tensor[];
   readonly lowering: Lowering;
+  /** Sizes that must be 0 or more for the call to mean something, with what it means where they are not. Held against every run. */
+  limits?(
+    types: readonly (TensorType | undefined)[],
+    attrs: Attrs,
+  ): readonly { readonly size: Dim; readonly text: string }[];
   /** Calls that the lowering does not take, written with other ops; undefined for those that it does. */
   expand?(
     b: GraphBuilder,

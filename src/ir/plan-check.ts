@@ -87,6 +87,10 @@ function checkEntry(
     if (s["live"] !== undefined && !isCount(s["live"]))
       say(`${where}, symbol ${i}`, "has no valid live value");
   });
+  if (e["limits"] !== undefined)
+    list(e, "limits", say).forEach((l, i) => {
+      if (!isSize(l["size"]) || typeof l["text"] !== "string") say(`${where}, limit ${i}`, "cannot be read");
+    });
   list(e, "outputs", say).forEach((o, i) => {
     if (!known.has(o["value"]) || !isObject(o["tensor"]))
       say(`${where}, output ${i}`, "names a value that is not there");

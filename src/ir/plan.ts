@@ -85,6 +85,14 @@ export interface PlanEntry {
   /** Arena values, in order of definition. */
   readonly values: readonly PlanTensor[];
   readonly dispatches: readonly PlanDispatch[];
+  /** What the sizes of a run must keep to: `size` must be 0 or more. Absent where there is nothing. */
+  readonly limits?: readonly PlanLimit[];
+}
+
+export interface PlanLimit {
+  readonly size: string;
+  readonly text: string;
+  readonly at?: Location;
 }
 
 /** The value id under which a kernel binds the live extents in order to write them. */

@@ -1,7 +1,8 @@
 // Which numbers the symbols of a graph stand for in one run: found by holding the shapes of the inputs against their types.
 
-import { constantOf, evaluateDim, symbolsOf, type Dim } from "./dim.ts";
+import { constantOf, evaluateDim, symbolsOf, type Dim, type DimEnv } from "./dim.ts";
 import { error, type Diagnostic } from "../support/diagnostic.ts";
+import { showLocation, type Location } from "../support/source.ts";
 
 export interface ShapedInput {
   readonly name: string;
@@ -83,4 +84,29 @@ export function bindSymbols(
     });
   }
   return { values, diagnostics };
+}
+
+/** Something that sizes must keep to, found by limits.ts. */
+export interface SizeLimit {
+  /** Must be 0 or more. */
+  readonly size: Dim;
+  /** What it means where it is less: `slice to T of an axis of 512`. */
+  readonly text: string;
+  readonly at: Location | undefined;
+}
+
+/** Limits that these sizes break, each with the sizes that it is about. */
+export function checkLimits(limits: readonly SizeLimit[], env: DimEnv): readonly Diagnostic[] {
+  return limits
+    .filter(({ size }) => evaluateDim(size, env) < 0)
+    .map(({ size, text, at }) =>
+      error(
+        "size-limit",
+        `${text}, and ${[...symbolsOf(size)].map((s) => `${s} is ${env[s]!}`).join(", ")}`,
+        {
+          ...(at && { notes: [{ message: `at ${showLocation(at)}` }] }),
+          help: "give smaller inputs, or make the model for larger ones (a table of more positions)",
+        },
+      ),
+    );
 }

@@ -70,6 +70,14 @@ export const slice = defineOp({
       }),
     ];
   },
+  limits([x], attrs) {
+    const size = x!.shape[axisOf(attrs, "axis", x!.shape.length)]!;
+    const { start, end } = sliceBounds(attrs, size);
+    return [
+      { size: start, text: `a slice begins at ${start.key}` },
+      { size: subDim(size, end), text: `a slice ends at ${end.key} of an axis of ${size.key}` },
+    ];
+  },
   reference(c) {
     const x = c.input("x");
     const y = c.result();

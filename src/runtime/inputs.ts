@@ -4,7 +4,7 @@
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import type { PlanEntry } from "../ir/plan.ts";
-import { bindSymbols } from "../ir/symbols.ts";
+import { bindSymbols, checkLimits } from "../ir/symbols.ts";
 import { elementCount, type Tensor } from "../ir/tensor.ts";
 import { dimOf } from "./memory.ts";
 import { isGpuTensor, type GpuTensor } from "./transfer.ts";
@@ -33,6 +33,11 @@ export function checkInputs(
     given,
   );
   if (wrong.length > 0) throw new InputError(wrong);
+  const broken = checkLimits(
+    (entry.limits ?? []).map(({ size, text, at }) => ({ size: dimOf(size), text, at })),
+    values,
+  );
+  if (broken.length > 0) throw new InputError(broken);
   return values;
 }
 
