@@ -31,6 +31,7 @@ import {
   type PassSelection,
   type Step,
 } from "./passes/run.ts";
+import type { ExpertWay } from "./passes/plan-experts.ts";
 import { askReduction, parseReduction } from "./passes/reduction-methods.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
@@ -68,6 +69,8 @@ export interface CompileOptions extends PassSelection {
   readonly target?: Target;
   /** Schedules by kernel name, value or `*`, in place of those that would be chosen (docs/ir.md). */
   readonly schedules?: Readonly<Record<string, string>>;
+  /** How routed experts are computed, in place of what counts would choose (docs/experts.md). */
+  readonly experts?: ExpertWay;
   /** Token reduction on all attention of the model, as text: `tome:r=8` (docs/token-reduction.md). */
   readonly reduce?: readonly string[];
   /** Finds imported files; the standard library is the caller's to give (`std/...`). */

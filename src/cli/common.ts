@@ -16,6 +16,7 @@ import {
   type Optimized,
   type SourceText,
 } from "../index.ts";
+import type { ExpertWay } from "../passes/plan-experts.ts";
 import { checkSelection } from "../passes/run.ts";
 import { builtinTargets, type Target } from "../ir/target.ts";
 import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";
@@ -68,6 +69,7 @@ export interface ModelFlags {
   readonly without?: string;
   readonly also?: string;
   readonly reduce?: readonly string[];
+  readonly experts?: ExpertWay;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
   /** Low-rank adapters, and how they are put in. */
@@ -99,6 +101,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
     ...(flags.also !== undefined && { also: flags.also.split(",") }),
     ...(flags.reduce && { reduce: flags.reduce }),
+    ...(flags.experts && { experts: flags.experts }),
     ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),
     ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
     ...(target && { target }),

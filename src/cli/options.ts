@@ -1,6 +1,7 @@
 // Flags that several commands take.
 
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
+import { expertWays } from "../passes/plan-experts.ts";
 
 export function modelOptions(command: Command): Command {
   return command
@@ -24,6 +25,12 @@ export function modelOptions(command: Command): Command {
     .option(
       "--reduce <method...>",
       "fewer tokens in attention encoders, which changes results: tome:r=8 (docs/token-reduction.md)",
+    )
+    .addOption(
+      new Option(
+        "--experts <way>",
+        "how routed experts are computed, in place of what counts would choose (docs/experts.md)",
+      ).choices(expertWays),
     )
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");

@@ -4,6 +4,7 @@ import type { Graph } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { Refusal, RewriteEvent, Rule, RuleDoc } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
+import type { ExpertWay } from "./plan-experts.ts";
 import type { PropertyName } from "./properties.ts";
 
 /**
@@ -18,6 +19,8 @@ export type Level = 0 | 1 | 2 | 3;
 export interface PassContext {
   readonly target: Target;
   readonly lookup: OpLookup;
+  /** How routed experts are computed, in place of what counts would choose. */
+  readonly experts?: ExpertWay;
 }
 
 export interface PassResult {

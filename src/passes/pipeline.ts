@@ -3,6 +3,7 @@
 import { canonicalize } from "./canonicalize.ts";
 import { chooseLayout } from "./choose-layout.ts";
 import { deadTokens } from "./dead-tokens.ts";
+import { denseExperts } from "./dense-experts.ts";
 import { decompose } from "./decompose.ts";
 import { dropDead } from "./drop-dead.ts";
 import { dropZeroBranches } from "./drop-zero-branches.ts";
@@ -56,6 +57,7 @@ export const pipeline: readonly Pass[] = [
   again(shareDuplicates), // the means that a variance and its norm both take
   // 5. Launch fewer kernels.
   sharedExperts, // before rows are sorted: there are more of them
+  denseExperts, // what it leaves is sorted, or gathered row by row
   planExperts,
   chooseLayout, // before groups: one group has one order
   formGroups,

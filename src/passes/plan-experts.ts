@@ -2,7 +2,7 @@
 // For many, rows are sorted by expert, so that each expert's weights are read once for a tile of rows; what stands between the products
 // is done on sorted rows too, and only what leaves is brought back in order. Which it is depends on the counts alone, and is on record.
 
-import { constantOf, sameDim, dim, type Dim } from "../ir/dim.ts";
+import { constantOf, mulDim, sameDim, dim, type Dim } from "../ir/dim.ts";
 import {
   atMost,
   freeSymbol,
@@ -36,8 +36,15 @@ export const planExperts: Pass = {
   run: (graph, c) => new Planner(graph, c).run(),
 };
 
+/** How experts are computed: each row by itself, rows sorted by expert, or every expert on every token. */
+export const expertWays = ["gather", "sort", "dense"] as const;
+export type ExpertWay = (typeof expertWays)[number];
+
 /** Up to so many rows, each reads its expert's weights by itself, whatever the number of experts. */
 const FEW_ROWS = 16;
+
+/** Above so many experts, not every expert computes every token. */
+const FEW_EXPERTS = 8;
 
 /** Why rows are not sorted; undefined where they are. */
 export function reasonToGather(rows: Dim, experts: number): string | undefined {
@@ -47,6 +54,28 @@ export function reasonToGather(rows: Dim, experts: number): string | undefined {
   return known < 2 * experts
     ? `${known} rows for ${experts} experts: most would have a tile to themselves, so each reads its weights by itself`
     : undefined;
+}
+
+/** Why not every expert computes every token; undefined where they do. */
+export function reasonNotDense(
+  tokens: Dim,
+  k: number,
+  experts: number,
+  c: Pick<PassContext, "target" | "experts">,
+): string | undefined {
+  if (c.experts !== undefined) return c.experts === "dense" ? undefined : `${c.experts} was asked for`;
+  if (experts > FEW_EXPERTS) return `${experts} experts are more than ${FEW_EXPERTS}`;
+  if (k === experts) return undefined;
+  const known = constantOf(tokens);
+  if (known === undefined)
+    return `a token has ${k} of ${experts} experts, and how many tokens there are is not known`;
+  const rows = mulDim(tokens, dim(k));
+  const few = reasonToGather(rows, experts);
+  if (few !== undefined) return few;
+  const sorted = constantOf(rowBound(rows, { experts, tile: tileFor(rows, experts, c.target) }))!;
+  return known * experts <= sorted
+    ? undefined
+    : `${known * experts} rows of all experts are more than the ${sorted} that sorted rows take at most`;
 }
 
 /** Rows of a tile: about half of what an expert gets, because half of its last tile is empty on average. */
@@ -77,6 +106,7 @@ class Planner {
   readonly #graph: Graph;
   readonly #lookup: PassContext["lookup"];
   readonly #target: Target;
+  readonly #asked: ExpertWay | undefined;
   readonly #types: Map<ValueId, TensorType>;
   readonly #producers = new Map<ValueId, Node>();
   readonly #sorted = new Map<ValueId, Sorted>();
@@ -89,6 +119,7 @@ class Planner {
     this.#graph = graph;
     this.#lookup = c.lookup;
     this.#target = c.target;
+    this.#asked = c.experts;
     this.#types = new Map(typesOf(graph));
     this.#symbols = [...graph.symbols];
     this.#nextId = graph.nextId;
@@ -135,7 +166,11 @@ class Planner {
     const reason =
       experts === undefined
         ? "the number of experts is not known while compiling"
-        : reasonToGather(rows, experts);
+        : this.#asked === "gather"
+          ? "gather was asked for"
+          : this.#asked === "sort"
+            ? undefined
+            : reasonToGather(rows, experts);
     if (experts === undefined || reason !== undefined) {
       this.#refusals.push({
         rule: "sort-by-expert",

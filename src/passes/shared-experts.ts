@@ -6,11 +6,10 @@ import { constantOf, dim, mulDim, productDim, sameDim, type Dim } from "../ir/di
 import type { Node, ValueId } from "../ir/graph.ts";
 import { rewrite } from "../ir/rewrite.ts";
 import type { RewriteContext, Rule, RuleDoc } from "../ir/rewrite-types.ts";
-import type { Target } from "../ir/target.ts";
 import { bytesOf, sameShape } from "../ir/types.ts";
-import { dimsOf, numberOf } from "../ops/define.ts";
+import { isRowProduct, tokensOfRows } from "./expert-rows.ts";
 import { reshapeTo } from "./match.ts";
-import type { Pass } from "./pass.ts";
+import type { Pass, PassContext } from "./pass.ts";
 import { reasonToGather } from "./plan-experts.ts";
 
 const slotsOfShared: RuleDoc = {
@@ -28,11 +27,11 @@ export const sharedExperts: Pass = {
   domain: "finite inputs",
   needs: ["primitive"],
   gives: [],
-  run: (graph, c) => rewrite(graph, [{ ...slotsOfShared, ...ruleFor(c.target) }], c.lookup),
+  run: (graph, c) => rewrite(graph, [{ ...slotsOfShared, ...ruleFor(c) }], c.lookup),
   changes: [slotsOfShared],
 };
 
-function ruleFor(target: Target): Pick<Rule, "roots" | "apply"> {
+function ruleFor(passes: PassContext): Pick<Rule, "roots" | "apply"> {
   return {
     roots: ["add"],
     apply(root, c) {
@@ -41,7 +40,7 @@ function ruleFor(target: Target): Pick<Rule, "roots" | "apply"> {
       if (!routed) return null;
       const shared = sharedOf(c, routed.result === b ? a : b);
       if (!shared) return null;
-      const joining = new Joining(c, routed, shared, target);
+      const joining = new Joining(c, routed, shared, passes);
       const reason = joining.reason();
       return reason === undefined ? [joining.join()] : c.refuse(reason);
     },
@@ -73,7 +72,8 @@ function routedOf(c: RewriteContext, result: ValueId): Routed | undefined {
     const shaped = c.producer(rows);
     const last = shaped?.op.name === "reshape" ? c.producer(shaped.inputs[0]!) : undefined;
     const column = c.producer(weights);
-    if (!last || !isProduct(last) || !column || !["unsqueeze", "reshape"].includes(column.op.name)) continue;
+    if (!last || !isRowProduct(last) || !column || !["unsqueeze", "reshape"].includes(column.op.name))
+      continue;
     const shape = c.type(rows).shape;
     const k = constantOf(shape.at(-2)!);
     const count = constantOf(c.type(last.inputs[1]!).shape[0]!);
@@ -86,10 +86,6 @@ function routedOf(c: RewriteContext, result: ValueId): Routed | undefined {
     return { result, sum, last, weights: column.inputs[0]!, leading: own.slice(0, -1), k, ids, count };
   }
   return undefined;
-}
-
-function isProduct(n: Node | undefined): boolean {
-  return n?.op.name === "grouped_linear" && numberOf(n.attrs, "tile") === 1;
 }
 
 interface Shared {
@@ -118,15 +114,15 @@ class Joining {
   readonly #c: RewriteContext;
   readonly #routed: Routed;
   readonly #shared: Shared;
-  readonly #target: Target;
+  readonly #passes: PassContext;
   readonly #joined = new Map<ValueId, ValueId>();
   #slices = 0;
 
-  constructor(c: RewriteContext, routed: Routed, shared: Shared, target: Target) {
+  constructor(c: RewriteContext, routed: Routed, shared: Shared, passes: PassContext) {
     this.#c = c;
     this.#routed = routed;
     this.#shared = shared;
-    this.#target = target;
+    this.#passes = passes;
   }
 
   /** Why not; undefined where it can be and is worth it. */
@@ -148,6 +144,7 @@ class Joining {
     const unlike = this.#unlike(this.#shared.last.results[0]!.id, last.results[0]!.id);
     if (unlike !== undefined) return unlike;
     const tokens = productDim(leading);
+    if (this.#passes.experts === "gather") return "gather was asked for";
     const few = reasonToGather(mulDim(tokens, dim(k + slices)), count + slices);
     if (few !== undefined && constantOf(tokens) !== 1)
       return `rows would not be sorted, and each would read the shared weights by itself (${few})`;
@@ -158,8 +155,8 @@ class Joining {
   #unlike(shared: ValueId, routed: ValueId): string | undefined {
     const c = this.#c;
     const [a, b] = [c.producer(shared), c.producer(routed)];
-    if (b && isProduct(b)) return a?.op.name === "linear" ? this.#unlikeProducts(a, b) : different(a, b);
-    if (b && this.#isRows(b, shared)) return undefined;
+    if (b && isRowProduct(b)) return a?.op.name === "linear" ? this.#unlikeProducts(a, b) : different(a, b);
+    if (this.#isRows(routed, shared)) return undefined;
     if (!a || !b || a.op !== b.op || !b.op.traits.includes("elementwise")) return different(a, b);
     if (Object.entries(a.attrs).some(([name, value]) => b.attrs[name] !== value))
       return `${b.op.name} has other attributes in the shared network`;
@@ -188,7 +185,7 @@ class Joining {
       return "the bias of the last product is of all slices at once";
     const { shape } = c.type(stack);
     const bytes = productDim([dim(this.#routed.count + this.#slices), ...shape.slice(1)]);
-    const most = this.#target.limits.maxStorageBufferBindingSize;
+    const most = this.#passes.target.limits.maxStorageBufferBindingSize;
     if ((constantOf(bytes) ?? Infinity) * bytesOf[c.type(stack).dtype] > most)
       return `the stack with the shared weights would be larger than the target's ${most} bytes a binding`;
     return this.#unlike(a.inputs[0]!, b.inputs[0]!);
@@ -205,25 +202,11 @@ class Joining {
   }
 
   /** Are these the tokens, each once for every choice? */
-  #isRows(rows: Node, tokens: ValueId): boolean {
-    const c = this.#c;
+  #isRows(rows: ValueId, tokens: ValueId): boolean {
+    const made = tokensOfRows(this.#c, rows);
+    if (!made) return rows === tokens && this.#routed.k === 1;
     const { leading, k } = this.#routed;
-    const width = c.type(tokens).shape.at(-1)!;
-    if (!sameShape(c.type(tokens).shape, [...leading, width])) return false;
-    if (rows.op.name !== "reshape") return false;
-    let spread = c.producer(rows.inputs[0]!);
-    if (spread?.op.name === "broadcast_to") {
-      if (!sameShape(dimsOf(spread.attrs, "dims"), [...leading, dim(k), width])) return false;
-      const from = spread.inputs[0]!;
-      if (!sameShape(c.type(from).shape, [...leading, dim(1), width])) return false;
-      spread = c.producer(from);
-      return (
-        spread !== undefined &&
-        ["reshape", "unsqueeze"].includes(spread.op.name) &&
-        spread.inputs[0] === tokens
-      );
-    }
-    return k === 1 && rows.inputs[0] === tokens;
+    return made.tokens === tokens && made.k === k && sameShape(made.leading, leading);
   }
 
   // ---- the new layer ---------------------------------------------------------------------------------------------------
@@ -264,7 +247,7 @@ class Joining {
     const c = this.#c;
     const [a, b] = [c.producer(shared)!, c.producer(routed)!];
     let id: ValueId;
-    if (isProduct(b)) {
+    if (isRowProduct(b)) {
       c.matched(a, b);
       const x = this.#join(a.inputs[0]!, b.inputs[0]!, ids, rows, slots);
       const [bias, biases] = [a.inputs[2], b.inputs[2]];
@@ -274,7 +257,7 @@ class Joining {
         [x, stack, bias && biases ? this.#stackBias(bias, biases) : undefined, ids],
         b.attrs,
       );
-    } else if (this.#isRows(b, shared)) {
+    } else if (this.#isRows(routed, shared)) {
       const { leading } = this.#routed;
       const width = c.type(shared).shape.at(-1)!;
       const apart = c.add("reshape", [shared], { dims: [...leading, dim(1), width] });

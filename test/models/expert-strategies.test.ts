@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate, load, seededInput, type Compiled, type Tensor } from "../../src/index.ts";
+import { expertWays, type ExpertWay } from "../../src/passes/plan-experts.ts";
 import { lavapipe, type Target } from "../../src/ir/target.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
@@ -60,16 +61,41 @@ describe("strategies", { timeout: 300_000 }, () => {
     (...passes: string[]) =>
     (target: Target): Compiled =>
       compileText(symbolic, { target, without: passes });
+  const way =
+    (experts: ExpertWay, text = symbolic) =>
+    (target: Target): Compiled =>
+      compileText(text, { target, experts });
+  const kernelsOf = ({ plan }: Compiled): string[] =>
+    plan.entries[0]!.dispatches.map((d) => plan.kernels[d.kernel]!.name);
+  const reasonsOf = (c: Compiled): string[] =>
+    c.steps[0]!.flatMap((s) => s.refusals).flatMap((r) =>
+      ["every-expert", "sort-by-expert"].includes(r.rule) ? [`${r.rule}: ${r.reason}`] : [],
+    );
 
-  it("sorted rows and rows by themselves choose alike and agree", async () => {
-    const sorted = await everywhere(without(), [{ x, z }]);
-    const alone = await everywhere(without("plan-experts"), [{ x, z }]);
+  it("sorted rows, rows by themselves and all experts on all tokens choose alike and agree", async () => {
     const graph = without()(lavapipe).module.graphs[0]!;
     const wanted = evaluate(graph, seededWeights([graph]), { x, z }).outputs;
-    for (const got of [...sorted, ...alone].flat()) {
-      expect(got["ids"]!.data).toEqual(wanted["ids"]!.data);
-      expect(largestDifference(got["y"]!, wanted["y"]!)).toBeLessThan(1e-6);
-    }
+    for (const experts of expertWays)
+      for (const [got] of await everywhere(way(experts), [{ x, z }])) {
+        expect(got!["ids"]!.data).toEqual(wanted["ids"]!.data);
+        expect(largestDifference(got!["y"]!, wanted["y"]!)).toBeLessThan(1e-6);
+      }
+  });
+
+  it("take as many dispatches as they should, and say why they were chosen", () => {
+    expect(kernelsOf(way("gather")(lavapipe))).toHaveLength(6);
+    expect(kernelsOf(way("sort")(lavapipe))).toHaveLength(7);
+    expect(kernelsOf(way("dense")(lavapipe))).toHaveLength(5);
+    const chosen = (text: string): string[] => reasonsOf(compileText(text, { target: lavapipe }));
+    expect(chosen(symbolic).join("; ")).toMatch(/^every-expert: a token has 2 of 4 experts, and how many/);
+    expect(chosen(layerOf("8")).join("; ")).toMatch(/every-expert: 16 rows are few.*sort-by-expert: 16 rows/);
+    expect(chosen(layerOf("40")).join("; ")).toMatch(/^every-expert: 160 rows of all experts are more than/);
+    expect(reasonsOf(way("sort", layerOf("8"))(lavapipe)).join("; ")).toMatch(
+      /^every-expert: sort was asked/,
+    );
+    expect(reasonsOf(way("gather")(lavapipe)).join("; ")).toContain("sort-by-expert: gather was asked for");
+    // Of as many experts as choices, all compute all.
+    expect(chosen(symbolic.replaceAll("4", "2").replace("40", "2"))).toEqual([]);
   });
 
   it("shared experts as slots and beside the others agree", async () => {
@@ -115,7 +141,7 @@ describe("strategies", { timeout: 300_000 }, () => {
       const isStack = key.startsWith("experts.");
       return isStack ? { ...t, data: t.data.map((v, i) => (Math.floor(i / size) === 2 ? NaN : v)) } : t;
     };
-    for (const build of [without(), without("plan-experts")]) {
+    for (const build of expertWays.map((experts) => way(experts))) {
       const wanted = await everywhere(build, [{ x, z: shut }], sound);
       const got = await everywhere(build, [{ x, z: shut }], broken);
       got.forEach(([run], where) => {
