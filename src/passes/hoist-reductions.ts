@@ -8,6 +8,7 @@ import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
 import { axesOf, pairOf } from "../ops/define.ts";
 import { allF32, along, flag, isConstantOver, layerOf, reshapeTo, sameKind, type Layer } from "./match.ts";
 import type { Pass } from "./pass.ts";
+import { meanOfRouted, routedSum } from "./routed-mean.ts";
 import {
   again,
   besideResult,
@@ -93,6 +94,7 @@ function leadsToLayer(c: RewriteContext, id: ValueId, depth = 0): boolean {
   if (!node || depth > 12 || c.isPrepared(id)) return false;
   const layer = layerOf(c, node);
   if (layer) return layer.pointwise && !layer.strided;
+  if (routedSum(c, id)) return true;
   const { name, traits } = node.op;
   if (name === "matmul") return c.isPrepared(node.inputs[0]!);
   const through = ["add", "sub", "mul", "where"].includes(name) || traits.includes("movement");
@@ -229,5 +231,13 @@ export const hoistReductions: Pass = {
   domain: "finite inputs",
   needs: [],
   gives: [],
-  rules: [meanOfTiles, reductionOfLayer, reductionOfSum, reductionOfAffine, reductionOfMixer, meanOfOutputs],
+  rules: [
+    meanOfTiles,
+    meanOfRouted,
+    reductionOfLayer,
+    reductionOfSum,
+    reductionOfAffine,
+    reductionOfMixer,
+    meanOfOutputs,
+  ],
 };
