@@ -1,6 +1,7 @@
 // What cannot change the result is not computed: what softmax does not see because it is the same along its axis, and what a
 // normalisation divides out again (the bias of AttSets, the logit bias of SigLIP, the count of a mean).
 
+import { constantOf, dim } from "../ir/dim.ts";
 import { axisOf, isOne, numberOf } from "../ops/define.ts";
 import type { Node, ValueId } from "../ir/graph.ts";
 import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
@@ -114,13 +115,44 @@ const l2OfSignedSqrt: Rule = {
   },
 };
 
+const rankingOfTwo: Rule = {
+  name: "ranking-of-two",
+  equation:
+    "log_softmax(W x + b)[0] is in the order of (W[0] - W[1]) x + b[0] - b[1]   for two classes,  and for softmax",
+  doc: "What is only ranked needs one number, and no exponentials (the predictor of DynamicViT, arXiv 2106.02034).",
+  roots: ["keep_tokens"],
+  apply(root, c) {
+    const flat = c.soleProducer(root.inputs[1]!);
+    if (flat?.op.name !== "squeeze" && flat?.op.name !== "reshape") return null;
+    const one = c.soleProducer(flat.inputs[0]!, "slice");
+    const soft = one && c.soleProducer(one.inputs[0]!);
+    if (!one || !soft || !["log_softmax", "softmax"].includes(soft.op.name)) return null;
+    const layer = layerOf(c, c.soleProducer(soft.inputs[0]!, "linear"));
+    const { rank, axis } = rowOf(c, soft);
+    const last = rank - 1;
+    if (!layer || axis !== last || axisOf(one.attrs, "axis", rank) !== last) return null;
+    const start = numberOf(one.attrs, "start");
+    const [classes, kept] = [soft, one].map((n) => constantOf(c.type(n.results[0]!.id).shape[last]!));
+    if (classes !== 2 || kept !== 1 || (start !== 0 && start !== 1)) return null;
+    if (root.attrs["fuse"] === true) return c.refuse("the scores weigh the tokens that are left out, too");
+    c.matched(flat, one, soft, layer.node);
+    const row = (v: ValueId, i: number) => c.add("slice", [v], { axis: 0, start: dim(i), end: dim(i + 1) });
+    const difference = (v: ValueId) => c.add("sub", [row(v, start), row(v, 1 - start)]);
+    const scores = withInputs(c, layer, {
+      weight: difference(layer.weight),
+      bias: layer.bias && difference(layer.bias),
+    });
+    return [c.add("keep_tokens", [root.inputs[0], c.add(flat.op.name, [scores], flat.attrs)], root.attrs)];
+  },
+};
+
 export const dropIrrelevant: Pass = {
   name: "drop-irrelevant",
-  doc: "What cannot change the result is not computed: shifts that softmax does not see, factors that a norm divides out.",
+  doc: "What cannot change the result is not computed: shifts that softmax does not see, factors that a norm divides out, exponentials of what is only ranked.",
   level: 1,
   numerics: "reassociates",
-  domain: "finite inputs, norms above eps",
+  domain: "finite inputs, norms above eps, scores that are ranked apart",
   needs: [],
   gives: [],
-  rules: [softmaxOfOne, softmaxOfShift, softmaxOfBias, scaleBeforeL2, l2OfSignedSqrt],
+  rules: [softmaxOfOne, softmaxOfShift, softmaxOfBias, scaleBeforeL2, l2OfSignedSqrt, rankingOfTwo],
 };

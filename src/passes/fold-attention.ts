@@ -7,7 +7,7 @@ import type { ValueId } from "../ir/graph.ts";
 import { typicalOf } from "../ir/positions.ts";
 import type { RewriteContext, Rule } from "../ir/rewrite-types.ts";
 import { attentionScale } from "../ops/attention.ts";
-import { isOne } from "../ops/define.ts";
+import { axisOf, isOne } from "../ops/define.ts";
 import { allF32, flag, layerOf, reshapeTo, scalar } from "./match.ts";
 import type { Pass } from "./pass.ts";
 import { areOnlyFor, projectionOf, type Projection } from "./projections.ts";
@@ -189,6 +189,49 @@ const singleKey: Rule = {
   },
 };
 
+/** A norm's scale and shift per channel, and the same norm without them. */
+function affineOf(c: RewriteContext, id: ValueId) {
+  const flat = c.producer(id);
+  const norm = flat?.op.name === "reshape" ? c.soleProducer(flat.inputs[0]!) : undefined;
+  if (!flat || !norm || !["layer_norm", "rms_norm"].includes(norm.op.name)) return undefined;
+  const [x, gamma, beta] = norm.inputs as readonly [ValueId, ValueId | undefined, ValueId | undefined];
+  const { shape } = c.type(x);
+  const channels = shape.at(-1)!;
+  const perToken = axisOf(norm.attrs, "axis", shape.length) === shape.length - 1;
+  if (!perToken || !gamma || !sameDim(c.type(id).shape.at(-1)!, channels)) return undefined;
+  return { norm, flat, x, gamma, beta: beta || undefined };
+}
+
+const normOfKeys: Rule = {
+  name: "norm-of-keys",
+  equation:
+    "attention(q, g n + b, g n + b) = g attention(g q, n, n) + b   for tokens that are keys and values of one head, n normalized",
+  doc: "The products of a query with b are the same for all keys, and weights sum to 1: the norm's scale and shift are applied to the few queries and results instead of to every token (A5).",
+  roots: ["attention"],
+  apply(root, c) {
+    const [q, k, v, mask, bias] = root.inputs as readonly ValueId[];
+    if (k !== v || !allF32(c, [q, k]) || !isOne(headsOf(c, k!)[2])) return null;
+    const found = c.uses(k!) === 2 ? affineOf(c, k!) : undefined;
+    if (!found || c.isPrepared(k!)) return null;
+    const [, queries, heads] = headsOf(c, q!);
+    if (typicalOf(mulDim(queries, heads)) >= typicalOf(headsOf(c, k!)[1]))
+      return c.refuse("there are more queries than tokens");
+    const { norm, flat, x, gamma, beta } = found;
+    if (beta && bias)
+      return c.refuse("the bias may hide every key from a query, which then must not get the norm's shift");
+    c.matched(norm, flat);
+    const plain = c.add(norm.op.name, [x], norm.attrs);
+    const keys = c.add("reshape", [plain], flat.attrs);
+    const asked = c.add("mul", [q, gamma]);
+    const attrs = { ...root.attrs, scale: attentionScale(c.type(q!), root.attrs) };
+    const mixed = c.add("attention", [asked, keys, keys, ...root.inputs.slice(3)], attrs);
+    const scaled = c.add("mul", [mixed, gamma]);
+    if (!beta) return [scaled];
+    const shift = c.add("reshape", [beta], { dims: [dim(1), dim(1), dim(1), c.type(beta).shape[0]!] });
+    return [c.add("add", [scaled, shareOf(c, shift, mask)])];
+  },
+};
+
 export const foldAttention: Pass = {
   name: "fold-attention",
   doc: "Where queries are few, or keys and values known at load, or there is one key, the projections of the large side go to the small one.",
@@ -197,5 +240,5 @@ export const foldAttention: Pass = {
   domain: "finite inputs",
   needs: [],
   gives: [],
-  rules: [singleKey, fewQueries, constantDictionary],
+  rules: [singleKey, fewQueries, normOfKeys, constantDictionary],
 };
