@@ -17,6 +17,19 @@ const poolformer = (config: string, batch: number): Model => ({
   dims: { B: batch, H: 224, W: 224 },
 });
 
+/** A DeepSeekMoE layer: 256 tokens of 512 channels, four of `experts` and two shared ones, 352 hidden units each. */
+const moe = (experts: number): Case => ({
+  name: `moe-e${experts}`,
+  doc: `a DeepSeekMoE layer of ${experts} experts, four for each of 256 tokens, and two shared ones`,
+  model: {
+    file: "examples/moe_layers.model",
+    config: "small16",
+    set: { experts: String(experts) },
+    dims: { T: 256 },
+  },
+  onRequest: experts !== 16,
+});
+
 export const cases: readonly Case[] = [
   {
     name: "poolformer-s12-b1",
@@ -34,4 +47,5 @@ export const cases: readonly Case[] = [
     model: poolformer("s12", 8),
     onRequest: true,
   },
+  ...[8, 16, 32, 64].map(moe),
 ];

@@ -11,10 +11,14 @@ import {
   type Graph,
   type Tensor,
 } from "../src/index.ts";
+import { baseline } from "../src/ir/target.ts";
 import { constantOf, evaluateDim } from "../src/ir/dim.ts";
 import { elementCount, newData } from "../src/ir/tensor.ts";
 import { lookupOp } from "../src/ops/index.ts";
 import { exportOnnx } from "../src/onnx/export.ts";
+import { denseExperts } from "../src/passes/dense-experts.ts";
+import { applyPass } from "../src/passes/run.ts";
+import { loopedOnnx } from "./looped.ts";
 
 export interface Model {
   /** Relative to the root of the repository. */
@@ -78,8 +82,21 @@ export function inputsOf(graph: Graph, { dims }: Model): Readonly<Record<string,
   );
 }
 
+/** How routed experts are written: every expert on every token, or each on the rows that chose it, found while running. */
+export type OnnxForm = "dense" | "looped";
+
 /** The model as ONNX, its sizes fixed: what a peer is given. */
-export function onnxOf(model: Model): Uint8Array {
+export function onnxOf(model: Model, form: OnnxForm = "dense"): Uint8Array {
   const graph = graphOf(model);
-  return exportOnnx(graph, weightsOf(graph), { dims: model.dims, lookup: lookupOp });
+  const weights = weightsOf(graph);
+  if (form === "looped") return loopedOnnx(graph, weights, model.dims["T"]!);
+  return exportOnnx(withDenseExperts(graph), weights, { dims: model.dims, lookup: lookupOp });
+}
+
+export const hasExperts = (graph: Graph): boolean => graph.nodes.some((n) => n.op.name === "grouped_linear");
+
+/** Our export has every expert on every row, which is k times the work: peers get it on every token. */
+function withDenseExperts(graph: Graph): Graph {
+  if (!hasExperts(graph)) return graph;
+  return applyPass(denseExperts, graph, { target: baseline, lookup: lookupOp, experts: "dense" }).graph;
 }

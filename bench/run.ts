@@ -76,16 +76,17 @@ const [reference, ...others] = peers;
 const chosenPeers = [
   reference!,
   ...(options.peer ? pick("peer", peers, options.peer).filter((p) => p !== reference) : others),
-].map((p) => p.name);
+];
 
 const env = await environment(options.device);
 const say = (text: string): void => console.error(`  ${text}`);
 const results: CaseResult[] = [];
 for (const c of chosenCases) {
   console.error(`${c.name}: ${c.doc}`);
-  const times = await measureCase(c.name, chosenPeers, runs, env, say);
+  const fitting = chosenPeers.filter((p) => p.fits?.(c) ?? true).map((p) => p.name);
+  const times = await measureCase(c.name, fitting, runs, env, say);
   const firstRun = options["first-run"]
-    ? await measureFirstRun(c.name, chosenPeers, Math.min(runs, 3), env, say)
+    ? await measureFirstRun(c.name, fitting, Math.min(runs, 3), env, say)
     : [];
   const result = { case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun };
   results.push(result);

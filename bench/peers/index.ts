@@ -11,6 +11,8 @@ export const peers: readonly Peer[] = [
   tokenloom,
   onnxruntime("onnxruntime-webgpu", "webgpu", "onnxruntime-node, WebGPU provider, all graph optimizations"),
   onnxruntime("onnxruntime-cpu", "cpu", "onnxruntime-node, CPU provider, all graph optimizations"),
+  onnxruntime("onnxruntime-webgpu-looped", "webgpu", "the same, with a loop over the experts", "looped"),
+  onnxruntime("onnxruntime-cpu-looped", "cpu", "the same, with a loop over the experts", "looped"),
 ];
 
 /** Only in the pack (npm run bench:pack): they need Python with PyTorch, and a card that it knows. */

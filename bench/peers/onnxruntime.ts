@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { graphOf, inputsOf, onnxOf } from "../models.ts";
+import { graphOf, hasExperts, inputsOf, onnxOf, type OnnxForm } from "../models.ts";
 import { fromOrtTensor, loadOrt, toOrtTensor, type Ort, type OrtTensor } from "../../test/oracle/ort.ts";
 import { median } from "../compare.ts";
 import { stopwatch, type DeviceTime, type Peer } from "./peer.ts";
@@ -12,14 +12,20 @@ const PROFILED_RUNS = 8;
 /** The first runs of a session do things once. */
 const SETTLING_RUNS = 2;
 
-export function onnxruntime(name: string, provider: "webgpu" | "cpu", doc: string): Peer {
+export function onnxruntime(
+  name: string,
+  provider: "webgpu" | "cpu",
+  doc: string,
+  form: OnnxForm = "dense",
+): Peer {
   return {
     name,
     doc,
+    ...(form === "looped" && { fits: ({ model }) => hasExperts(graphOf(model)) }),
     device: provider === "cpu" ? "cpu" : "gpu",
     async prepare({ model }) {
       const ort = loadOrt();
-      const bytes = onnxOf(model);
+      const bytes = onnxOf(model, form);
       const inputs = inputsOf(graphOf(model), model);
       // Tensors are made once: run() of this compiler gets its inputs as they are, too.
       const feeds = Object.fromEntries(

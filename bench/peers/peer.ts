@@ -49,6 +49,8 @@ export interface Peer {
   readonly device: "gpu" | "cpu";
   /** Largest relative difference of its outputs, where it computes with fewer bits. */
   readonly allowed?: number;
+  /** Is the case one for it? Default: every one is. */
+  fits?(c: Case): boolean;
   prepare(c: Case): Promise<Prepared>;
 }
 

@@ -35,6 +35,13 @@ const plain =
     );
 
 const unary = (opType: string): Translate => plain(opType, 1);
+
+/** onnxruntime's CPU provider has no Where on u32: the same bits as i32. */
+const chosen: Translate = (c) => {
+  if (c.result.dtype !== "u32") return plain("Where", 3)(c);
+  const [a, b] = [1, 2].map((i) => castTo(c, c.input(i), "i32")) as [string, string];
+  return castTo(c, c.writer.node("Where", [c.input(0), a, b]), "u32");
+};
 const binary = (opType: string): Translate => plain(opType, 2);
 
 const keepdims = (c: OpContext) => ({ int: flag(c, "keepdims") ? 1 : 0 });
@@ -258,7 +265,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   logical_and: binary("And"),
   logical_or: binary("Or"),
   logical_not: unary("Not"),
-  where: plain("Where", 3),
+  where: chosen,
 
   reshape: (c) => c.writer.node("Reshape", [c.input(0), c.writer.shape(c.result.shape, "infer one")]),
   transpose: (c) => c.writer.node("Transpose", [c.input(0)], { perm: { ints: axes(c, "perm") } }),

@@ -160,7 +160,10 @@ const cases: Readonly<Record<string, Maker>> = {
   where: (r) => {
     const [a, b] = broadcastPair(r);
     const condition = r.int(0, 1) ? a : b;
-    return { inputs: { condition: r.tensor(condition, "bool"), a: r.tensor(a), b: r.tensor(b) } };
+    const dtype = r.pick(["f32", "u32"] as const);
+    return {
+      inputs: { condition: r.tensor(condition, "bool"), a: r.tensor(a, dtype), b: r.tensor(b, dtype) },
+    };
   },
   reshape: (r) => {
     const shape = r.shape(4, 3);
