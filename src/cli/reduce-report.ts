@@ -34,7 +34,7 @@ export function reduceReportCommand(program: Command): void {
   )
     .requiredOption(
       "--sweep <method...>",
-      "settings: tome:r=0..24, pitome:ratio=0.5..1/0.1, evit:keep_rate=0.7",
+      "settings: tome:r=0..24, pitome:ratio=0.5..1/0.1, evit:keep_rate=0.7; methods together with +",
     )
     .option("--labels <file>", "a .safetensors file with the right class of each row, `labels`")
     .option("--runs <n>", "measured runs of each setting", "5")
@@ -70,7 +70,9 @@ async function report(file: string, flags: ReportFlags): Promise<void> {
   const base = await measure(file, flags, device, undefined, labels);
   const rows = [base.row];
   for (const reduce of settings) {
-    rows.push((await measure(file, { ...flags, reduce: [reduce] }, device, base.output, labels)).row);
+    rows.push(
+      (await measure(file, { ...flags, reduce: reduce.split("+") }, device, base.output, labels)).row,
+    );
     if (!flags.json) process.stderr.write(`${reduce}\n`);
   }
   device.device.destroy();
@@ -116,7 +118,7 @@ async function measure(
   const graph = compiled.optimized.graphs[0]!;
   const { blockFlops, flops } = flopsIn(graph, blockNames(compiled.module.graphs[0]!), dims);
   const row: Row = {
-    reduce: flags.reduce?.[0] ?? "none",
+    reduce: flags.reduce?.join("+") ?? "none",
     tokens: tokensIn(compiled),
     blockFlops,
     flops,

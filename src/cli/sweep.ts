@@ -1,4 +1,5 @@
-// The text of a sweep: `tome:r=0..24`, `pitome:ratio=0.5..1/0.1`, a list of requests with one parameter that runs.
+// The text of a sweep: `tome:r=0..24`, `pitome:ratio=0.5..1/0.1`, a list of requests with one parameter that runs; several methods at once
+// with `+`.
 
 import { error, InputError } from "../support/diagnostic.ts";
 
@@ -7,7 +8,7 @@ const MOST = 200;
 
 /** The requests that a sweep stands for, in order; a text without a range is one. */
 export function expandSweep(text: string): readonly string[] {
-  const range = /=(-?[\d.]+?)\.\.(-?[\d.]+)(?:\/([\d.]+))?(?=,|$)/.exec(text);
+  const range = /=(-?[\d.]+?)\.\.(-?[\d.]+)(?:\/([\d.]+))?(?=[,+]|$)/.exec(text);
   if (!range) return [text];
   const [from, to, step] = [range[1], range[2], range[3] ?? "1"].map(Number) as [number, number, number];
   const count = Math.floor((to - from) / step + 1e-9) + 1;

@@ -75,7 +75,7 @@ function requests(graph: Graph, blocks: readonly Block[]): readonly Change[] {
       group.blocks.push(block);
       groups.set(key, group);
     }
-  return [...groups.values()].flatMap(({ call, args, blocks: asked }) => {
+  const changes = [...groups.values()].flatMap(({ call, args, blocks: asked }) => {
     const refuse = (reason: string): never => {
       throw impossible(asked[0]!.attention, `${call}: ${reason}`);
     };
@@ -93,6 +93,9 @@ function requests(graph: Graph, blocks: readonly Block[]): readonly Change[] {
       throw e instanceof BadRequest ? impossible(asked[0]!.attention, `${call}: ${e.message}`) : e;
     }
   });
+  // In a layer that is left out no tokens are merged.
+  const gone = new Set(changes.flatMap((x) => (x.method === "drop_layers" ? [x.block] : [])));
+  return changes.filter((x) => x.method === "drop_layers" || !gone.has(x.block));
 }
 
 /** Walks the graph once, with what is inserted in its place and the types of everything behind it inferred anew. */

@@ -36,6 +36,20 @@ describe("digits_vit", () => {
     expect(tokensOf(reduce).map((line) => Number(/become (\d+)$/.exec(line)![1]))).toEqual(expected);
   });
 
+  it("merges nothing in layers that are left out", () => {
+    const { steps, optimized } = compileExample("digits_vit", {
+      reduce: ["drop_layers:layers=[2,3]", "tome:r=8"],
+    });
+    const step = steps[0]!.find((s) => s.pass.name === "reduce-tokens")!;
+    expect(step.events.map((e) => [e.rule, e.after[0]!.slice("// ".length)])).toEqual([
+      ["tome", "blocks.0: 65 tokens become 57"],
+      ["tome", "blocks.1: 57 tokens become 49"],
+      ["drop_layers", "blocks.2: 49 tokens become 49"],
+      ["drop_layers", "blocks.3: 49 tokens become 49"],
+    ]);
+    expect(optimized.graphs[0]!.nodes.filter((n) => n.scope.startsWith("blocks.3"))).toEqual([]);
+  });
+
   it("is as it was where nothing asks", () => {
     const { steps } = compileExample("digits_vit");
     expect(steps[0]!.some((s) => s.pass.name === "reduce-tokens")).toBe(false);
