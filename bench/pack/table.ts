@@ -5,7 +5,7 @@ import type { CeilingRow } from "./ceilings.ts";
 import type { SweepRow } from "./sweep.ts";
 import type { CaseRow, PeerRow } from "./survey.ts";
 
-type Row =
+export type Row =
   | ({ readonly kind: "case" } & CaseRow)
   | ({ readonly kind: "ceiling" } & CeilingRow)
   | ({ readonly kind: "sweep" } & SweepRow);
