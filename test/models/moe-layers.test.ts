@@ -1,4 +1,4 @@
-// One layer of each kind of routed experts, on the interpreter and the adapter against the reference; how many dispatches they take.
+// One layer of each kind of routed experts, on the interpreter, the adapter and (exported) onnxruntime against the reference; how many dispatches they take.
 // That the ways of computing one layer agree is in expert-strategies.test.ts.
 
 import { readFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { elaborateFile, evaluate, load, seededInput } from "../../src/index.ts";
 import { lavapipe } from "../../src/ir/target.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
+import { oracleOutputs } from "../oracle/ort.ts";
 import { compileExample, largestDifference, openAdapter, resolveStd, seededWeights } from "./support.ts";
 
 const text = readFileSync("examples/moe_layers.model", "utf8");
@@ -36,6 +37,9 @@ describe("a layer of each kind", { timeout: 120_000 }, () => {
       opened.device,
     );
     expect(largestDifference((await session.run({ x }))["y"]!, wanted)).toBeLessThan(2e-5);
+
+    const exported = (await oracleOutputs(graph, weights, { x }))["y"]!;
+    expect(largestDifference(exported, wanted)).toBeLessThan(2e-5);
 
     // Without tokens nothing comes out, and nothing is dispatched.
     expect(evaluate(graph, weights, { x: none }).outputs["y"]!.shape).toEqual([0, 16]);
