@@ -70,6 +70,8 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "Tuning needs rows of input and the right class of each: as many labels as rows, and some rows that are not held out.",
   "tune-log":
     "A tuning log does not fit: it is none, was cut off, is of other weights or settings, or two logs disagree on a direction. The message says which.",
+  reroute:
+    "`--reroute` puts vectors on the logits of routers, and the model has no router that chooses experts for tokens (`route`). Expert choice and Soft MoE have none.",
   "tune-number": "A number of `tune` is out of its range. The message has the flag and the range.",
   "tune-only":
     "`--only` takes patterns of weight keys, such as `head.*`, and each must fit at least one float weight.",

@@ -23,6 +23,7 @@ import { error, hasErrors, InputError, type Diagnostic } from "../support/diagno
 import { render, renderJson } from "../support/render.ts";
 import { refuseAdapters, withAdapters } from "./adapter.ts";
 import { readBytes } from "./files.ts";
+import { withReroute } from "./reroute.ts";
 
 export const colors = createColors(process.stdout.isTTY && !process.env["NO_COLOR"]);
 
@@ -70,6 +71,7 @@ export interface ModelFlags {
   readonly also?: string;
   readonly reduce?: readonly string[];
   readonly experts?: ExpertWay;
+  readonly reroute?: boolean;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
   /** Low-rank adapters, and how they are put in. */
@@ -121,7 +123,9 @@ function open(path: string, flags: ModelFlags, target?: Target): Opened {
     return readGraphs(readModel(path, MAX_GRAPH_BYTES), options);
   }
   const front = elaborateFile(readModel(path), options);
-  return { ...front, ...(front.module && { module: withAdapters(front.module, flags) }), options };
+  if (!front.module) return { ...front, options };
+  const adapted = withAdapters(front.module, flags);
+  return { ...front, module: flags.reroute === true ? withReroute(adapted, path) : adapted, options };
 }
 
 export function frontOf(path: string, flags: ModelFlags): Opened {

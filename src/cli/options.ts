@@ -32,6 +32,7 @@ export function modelOptions(command: Command): Command {
         "how routed experts are computed, in place of what counts would choose (docs/experts.md)",
       ).choices(expertWays),
     )
+    .option("--reroute", "a vector on the logits of each router, weight ROUTER.logit_delta (docs/tuning.md)")
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");
 }

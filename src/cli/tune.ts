@@ -6,11 +6,12 @@ import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { compileModule, lookupOp, packWeights, settleGuards } from "../index.ts";
 import { parsePattern } from "../elaborate/pattern.ts";
-import type { Graph } from "../ir/graph.ts";
+import type { Graph, Module } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
+import { isLogitDelta } from "../routing/reroute.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { entryNames, inputNames, lossName, refuseOutput, streamOf, tuningModule } from "../tune/graphs.ts";
 import { completeSteps, mergeLogs, readLog, writeLog, type TuneLog, type TuneSettings } from "../tune/log.ts";
@@ -18,6 +19,7 @@ import { measureStep, replay, tune, type Share, type StepReport, type Tunable } 
 import { colors, need, print, showJson, sound, type ModelFlags } from "./common.ts";
 import { readBytes } from "./files.ts";
 import { runOptions } from "./options.ts";
+import { withoutDeltas, withZeroDeltas } from "./reroute.ts";
 import { dimsOf } from "./run.ts";
 import { rowsOf, shareRight, takeRows } from "./rows.ts";
 import { wantedWeights, weightsFor } from "./weights.ts";
@@ -87,7 +89,7 @@ async function tuneFile(file: string, flags: TuneFlags): Promise<void> {
   const output = flags.loss ?? graph.outputs[0]!.name;
   const refused = refuseOutput(graph, output);
   if (refused !== undefined) throw new InputError([error("tune-output", refused)]);
-  const tuned = tunedKeys(graph, flags.only);
+  const tuned = flags.reroute === true ? deltaKeys(graph) : tunedKeys(graph, flags.only);
   const log = startLog(graph, tuned, flags);
   const steps = count("steps", flags.steps, 0);
   if (!flags.weights?.length)
@@ -96,7 +98,7 @@ async function tuneFile(file: string, flags: TuneFlags): Promise<void> {
         help: "--weights FILE.safetensors is what tuning begins with",
       }),
     ]);
-  const weights = await weightsFor(module, front.checkpoints, weightSpecs(flags.weights, flags));
+  const weights = await startWeights(module, front.checkpoints, flags);
   const device = await openDevice(flags.device === undefined ? {} : { device: flags.device });
   const made = tuningModule(graph, { tuned, output, lookup: lookupOp });
   const unsettled = compileModule(made, { ...front.options, target: device.target }, front);
@@ -129,6 +131,21 @@ async function tuneFile(file: string, flags: TuneFlags): Promise<void> {
     await session.dispose();
     device.device.destroy();
   }
+}
+
+/** What tuning begins with; vectors on logits begin at zero. */
+async function startWeights(
+  module: Module,
+  maps: Parameters<typeof weightsFor>[1],
+  flags: TuneFlags,
+): Promise<(key: string) => Tensor> {
+  const specs = weightSpecs(flags.weights ?? [], flags);
+  if (flags.reroute !== true) return weightsFor(module, maps, specs);
+  return withZeroDeltas(module, await weightsFor(withoutDeltas(module), maps, specs));
+}
+
+function deltaKeys(graph: Graph): ReadonlySet<string> {
+  return new Set(graph.weights.map((w) => w.key).filter(isLogitDelta));
 }
 
 async function measureOnly(target: Tunable, log: TuneLog, share: Share): Promise<TuneLog> {
