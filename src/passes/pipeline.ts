@@ -21,6 +21,7 @@ import type { Pass } from "./pass.ts";
 import { poolMixer } from "./pool-mixer.ts";
 import { reduceTokens } from "./reduce-tokens.ts";
 import { repeatLater } from "./repeat-later.ts";
+import { separateWindows } from "./separate-windows.ts";
 import { sharedExperts } from "./shared-experts.ts";
 import { shareDuplicates } from "./share-duplicates.ts";
 
@@ -50,6 +51,7 @@ export const pipeline: readonly Pass[] = [
   foldAffineIntoWeights, // before the mean moves, so that a scale does not stand between it and the layer
   hoistReductions,
   normIntoLinear, // after scales are in the weights, which it scales once more
+  separateWindows, // after pools have moved in front of layers
   // 4. Write everything with what kernels are made of.
   decompose,
   again(canonicalize),
