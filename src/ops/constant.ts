@@ -129,6 +129,11 @@ export const size = defineOp({
     return [tensorType(dtype, [])];
   },
   axes: () => [],
+  // Kernels are given sizes as whole numbers of 0 or more.
+  limits(_, attrs) {
+    const of = dimOf(attrs, "of");
+    return [{ size: of, text: `the size ${of.key} is less than 0` }];
+  },
   reference(c) {
     const y = c.result();
     y.data[0] = c.size(dimOf(c.attrs, "of"));

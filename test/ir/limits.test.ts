@@ -59,6 +59,21 @@ it.each([
   expect(byRun).toBe(byReference);
 });
 
+it("refuses sizes below 0 where they are numbers", () => {
+  const compiled = compileText(`
+model wider (x: f32[B, C = 2, H, W]) -> (y: f32[B, C = 2, H, W]) {
+  return x * (W - H)
+}
+`);
+  const graph = compiled.module.graphs[0]!;
+  const at = (H: number) =>
+    refusal(() =>
+      checkInputs(compiled.plan.entries[0]!, seededInputs(graph, { B: 1, H, W: 4 }), {}, undefined as never),
+    );
+  expect(at(4)).toBe("none");
+  expect(at(5)).toContain("size-limit: the size -H + W is less than 0, and H is 5, W is 4");
+});
+
 it("asks nothing of sizes that cannot break", () => {
   const fixed = compileText(`
 model fixed (x: f32[B, T, 8]) -> (y: f32[B, T, 4]) {
