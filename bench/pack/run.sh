@@ -4,9 +4,12 @@
 #   machine.txt   card, drivers, libraries, Python
 #   results.jsonl a line for each case, ceiling and sweep
 #   log.txt       what every step said
+#   clocks.csv    clocks and power of the card, five times a second
 #   table.txt     all of it in short; printed last
 # Every step is a process with a time limit, and none stops the others. --smoke: tiny sizes, for a software adapter.
 # TOKENLOOM_PACK_SECONDS: no new case is begun later than this (420). TOKENLOOM_PYTHON: the Python with PyTorch (python3).
+# TOKENLOOM_PACK_CASES: only these, in this order, and no sweep: "s12-b1 moe-half=torch" (of moe-half only that peer, beside tokenloom).
+# TOKENLOOM_PACK_SHAPES: with it, a sweep of these: "product 512;product 1024".
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?run.sh OUT [--smoke]}
@@ -15,7 +18,8 @@ out=$(cd "$out" && pwd)
 smoke=${2:-}
 export PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+clocks=
+trap '[ -z "$clocks" ] || kill "$clocks" 2>/dev/null; rm -rf "$work"' EXIT
 export TMPDIR=$work HOME=${HOME:-$work} XDG_CACHE_HOME=$work/cache
 python=${TOKENLOOM_PYTHON:-python3}
 rounds=20
@@ -87,16 +91,22 @@ survey() {
     echo "== $1: left out, the time is over" | tee -a "$log"
     return
   fi
-  step "$2" "$1" "$node" "$app/bench/survey.js" "$1" --out "$results" --rounds $rounds \
-    --starting $((($2 - 20) * 1000 * patience))
+  local peers=()
+  [ "${1#*=}" = "$1" ] || peers=(--peers "${1#*=}")
+  step "$2" "$1" "$node" "$app/bench/survey.js" "${1%%=*}" --out "$results" --rounds $rounds \
+    --starting $((($2 - 20) * 1000 * patience)) "${peers[@]}"
 }
+if command -v nvidia-smi >/dev/null; then
+  nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw --format=csv -lms 200 >"$out/clocks.csv" 2>&1 &
+  clocks=$!
+fi
 
 step 40 ceilings "$node" "$app/bench/ceilings.js" --out "$results"
 step 60 "ceilings of PyTorch" bash -c "'$python' '$app/bench/torch/ceilings.py' >>'$results'"
-swept=
-for name in $("$node" "$app/bench/survey.js" --list); do
+swept=${TOKENLOOM_PACK_CASES:-}
+for name in ${TOKENLOOM_PACK_CASES:-$("$node" "$app/bench/survey.js" --list)}; do
   case $name in
-    *-compiled)
+    *-compiled*)
       # Before what takes longest.
       [ -n "$swept" ] || [ "$(elapsed)" -gt "$last" ] || step 90 sweep "$node" "$app/bench/sweep.js" --out "$results" --budget 9000
       swept=1
@@ -107,5 +117,7 @@ for name in $("$node" "$app/bench/survey.js" --list); do
     *) survey "$name" 60 ;;
   esac
 done
+[ -z "${TOKENLOOM_PACK_SHAPES:-}" ] || [ "$(elapsed)" -gt "$last" ] ||
+  step 60 sweep "$node" "$app/bench/sweep.js" --out "$results" --budget 9000 --shapes "$TOKENLOOM_PACK_SHAPES"
 echo "== done at $(elapsed) s" | tee -a "$log"
 "$node" "$app/bench/table.js" "$results" | tee "$out/table.txt"

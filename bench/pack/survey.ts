@@ -15,6 +15,8 @@ import { packCases, type PackCase } from "./cases.ts";
 /** Relative; f32 arithmetic in another order stays below. */
 const allowed = 1e-4;
 const warmUps = 2;
+/** Milliseconds; a run that takes longer is not warmed up any more. */
+const long = 1500;
 
 export interface PeerRow {
   readonly peer: string;
@@ -116,13 +118,10 @@ async function survey(
       put(name, { difference: most, agrees: most <= may });
       say(`${name}: outputs differ by ${most.toExponential(1)}${most <= may ? "" : ": something else"}`);
     });
-    await each(async (peer) => {
-      for (let i = 0; i < warmUps; i++) await peer.time();
-    });
     const take = async (what: "wall" | "resident"): Promise<void> => {
       const times = new Map<string, number[]>();
       const end = performance.now() + budget;
-      for (let round = 0; round < rounds && (round < 3 || performance.now() < end); round++)
+      for (let round = 0; round < rounds && (round === 0 || performance.now() < end); round++)
         await each(async (peer, name) => {
           const ms = what === "wall" ? await peer.time() : await peer.resident();
           if (ms !== undefined) times.set(name, [...(times.get(name) ?? []), ms]);
@@ -133,12 +132,16 @@ async function survey(
             [what]: { median: median(ms), p10: quantile(ms, 0.1), p90: quantile(ms, 0.9), runs: ms.length },
           });
     };
-    await take("wall");
-    await take("resident");
+    // What says most comes first: where the time is over, the rest is missing.
     await each(async (peer, name) => {
       const device = await peer.device();
       if (device) put(name, { device });
     });
+    await take("resident");
+    await each(async (peer) => {
+      for (let i = 0; i < warmUps && (await peer.time()) < long; i++);
+    });
+    await take("wall");
   } finally {
     await Promise.all([...running.values()].map((p) => p.stop()));
   }
@@ -159,14 +162,15 @@ else {
     options: {
       out: { type: "string" },
       rounds: { type: "string", default: "20" },
-      budget: { type: "string", default: "4000" },
+      budget: { type: "string", default: "2000" },
       starting: { type: "string", default: "40000" },
+      peers: { type: "string" },
     },
   });
   const c = packCases.find((x) => x.name === positionals[0]);
   if (!c || values.out === undefined) throw new Error(`survey CASE --out FILE; --list lists the cases`);
   const { out } = values;
-  const names = ["tokenloom", ...c.peers];
+  const names = ["tokenloom", ...(values.peers?.split(",") ?? c.peers)];
   const rows = new Map<string, PeerRow>();
   const finish = (): never => {
     appendFileSync(out, `${JSON.stringify({ kind: "case", ...rowOf(c, names, rows) })}\n`);

@@ -22,6 +22,8 @@ export interface SweepRow {
 const smoke = process.env["TOKENLOOM_BENCH_SMOKE"] === "1";
 const RUNS = 5;
 const TOGETHER = 8;
+/** Milliseconds of runs before each: a card that has waited raises its clock slowly. */
+const WARMING = 50;
 
 const sized = (model: string, sizes: Readonly<Record<string, number>>): Model => ({
   file: "bench/kernels.model",
@@ -41,6 +43,7 @@ const shapes: Readonly<Record<string, Model>> = {
   "dense 401408 x 64 x 256": dense(401408, 64, 256),
   "dense 25088 x 1280 x 320": dense(25088, 1280, 320),
   "dense 196 x 320 x 1280": dense(196, 320, 1280),
+  "dense 196 x 1280 x 320": dense(196, 1280, 320),
 };
 
 /** Threads of a workgroup, tiles of one invocation, depth of a slab; what does well on most cards comes first. */
@@ -56,11 +59,25 @@ function schedules(): readonly string[] {
     "register:threads=8x8,tile=4x1,width=4,step=4,split=1,epilogue=direct",
     "register:threads=16x16,tile=8x1,width=4,step=4,split=1,epilogue=direct",
   ];
-  return [...found.slice(0, 10), ...others, ...found.slice(10)];
+  const parts: string[] = [];
+  for (const split of [4, 8, 2, 16])
+    for (const [threads, tile] of [
+      ["16x16", "4x1"],
+      ["16x16", "8x2"],
+      ["16x8", "4x1"],
+      ["8x16", "8x2"],
+    ])
+      parts.push(`workgroup:threads=${threads},tile=${tile},width=4,step=16,split=${split},epilogue=direct`);
+  return [...found.slice(0, 10), ...parts, ...others, ...found.slice(10)];
 }
 
 const { values } = parseArgs({
-  options: { out: { type: "string" }, budget: { type: "string", default: "12000" } },
+  options: {
+    out: { type: "string" },
+    budget: { type: "string", default: "12000" },
+    // By semicolons; all of them otherwise.
+    shapes: { type: "string" },
+  },
 });
 if (values.out === undefined) throw new Error("sweep --out FILE");
 const opened = await openDevice();
@@ -80,6 +97,7 @@ async function sessionOf(model: Model, schedule: string | undefined): Promise<Se
 const usedBy = (plan: Plan): string => plan.entries[0]!.dispatches.map((d) => d.schedule).join(" + ");
 
 for (const [name, model] of Object.entries(shapes)) {
+  if (values.shapes !== undefined && !values.shapes.split(";").includes(name)) continue;
   const end = performance.now() + Number(values.budget);
   const graph = graphOf(model);
   const inputs = inputsOf(graph, model);
@@ -98,6 +116,8 @@ for (const [name, model] of Object.entries(shapes)) {
         if (!session) continue;
         there ??= uploaded(session, inputs);
         const times: number[] = [];
+        for (const warm = performance.now() + WARMING; performance.now() < warm;)
+          await nanoseconds(session, there);
         for (let run = 0; run < RUNS; run++)
           times.push(((await nanoseconds(session, there)) ?? [NaN]).reduce((a, b) => a + b, 0) / 1e6);
         tried.push({ schedule: schedule ?? `chosen: ${usedBy(session.plan)}`, milliseconds: median(times) });

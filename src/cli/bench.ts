@@ -105,6 +105,9 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const median = sorted[Math.floor(runs / 2)]!;
   const p90 = sorted[Math.min(runs - 1, Math.floor(runs * 0.9))]!;
   const env = symbolsFrom(entry.inputs, inputs, dims);
+  // What a kernel decides counts with its bound: that is what the dispatches are sized for.
+  for (const symbol of entry.symbols)
+    if (symbol.kind === "bounded") env[symbol.name] ??= evaluateDim(parseDim(symbol.bound)!, env);
   const flops = entry.dispatches.reduce((sum, d) => sum + evaluateDim(parseDim(d.flops)!, env), 0);
   const { stats } = session;
   const report = {

@@ -306,13 +306,16 @@ function acrossWorkgroup(
 }
 
 /**
- * Short rows get one subgroup, or 32; long ones as many as the adapter allows by default. Where one core runs a workgroup, a subgroup
+ * Short rows get one subgroup, or 32; long ones as many as the adapter allows by default, very long ones as many as it allows. Where one core runs a workgroup, a subgroup
  * at a time, one subgroup is as fast as many, and needs no barrier: a shader with barriers takes five times as long to compile there.
  */
 function invocationsFor(items: Dim, target: Target): number {
   if (runsOnCores(target) && target.subgroupSize > 0) return target.subgroupSize;
   const known = constantOf(items);
-  const most = Math.min(256, target.limits.maxComputeInvocationsPerWorkgroup);
+  const { maxComputeInvocationsPerWorkgroup: all } = target.limits;
+  // A whole image is a long row at any size, and one workgroup waits for each of its reads: the more at once, the better.
+  const veryLong = known === undefined ? items.terms.some((t) => t.atoms.length > 1) : known >= 16384;
+  const most = Math.min(veryLong ? 1024 : 256, all);
   if (known === undefined) return most;
   let threads = Math.max(8, target.subgroupSize);
   while (threads * 8 < known && threads < most) threads *= 2;

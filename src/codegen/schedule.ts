@@ -3,6 +3,7 @@
 
 import { constantOf, isMultipleOf, type Dim } from "../ir/dim.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
+import { tileCost } from "./tile-cost.ts";
 
 /**
  * subgroup: a workgroup is one subgroup; its lanes lie along the columns, each loads other rows, and values of the row operand are
@@ -53,6 +54,8 @@ export function tileRows(s: ContractionSchedule): number {
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
+  const cheapest = cheapestTile(f);
+  if (cheapest) return cheapest;
   const s = withSums(chooseForAll(f), f.products ?? 1);
   return f.groupTile === undefined ? s : withinGroups(s, f.groupTile);
 }
@@ -84,7 +87,15 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
     // lavapipe 24 rows run as fast as 32 (more of the sums spill there) and compile in two thirds of the time; 16 take 1.15 times as long.
     const rows = Math.min(24, 3 * lanes);
     // Of a batch alone, one row: it reads the weights once for each, and compiles in a fifth of the time.
-    if (few) return { ...common, kind: "subgroup", threads: [lanes, 1], rows: 1, stagedEpilogue: false };
+    if (few)
+      return {
+        ...common,
+        kind: "subgroup",
+        threads: [lanes, 1],
+        rows: 1,
+        split: partsOfFew(f, lanes * common.width),
+        stagedEpilogue: false,
+      };
     return { ...common, kind: "subgroup", threads: [lanes, 1], rows, stagedEpilogue: true };
   }
   return {
@@ -92,8 +103,54 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
     kind: "register",
     threads: few ? [64, 1] : [8, 8],
     rows: few ? 1 : 4,
+    split: few ? partsOfFew(f, 64 * common.width) : 1,
     stagedEpilogue: false,
   };
+}
+
+/**
+ * Few rows have as many workgroups as there are columns to share out, and each reads its part of the weights from end to end: on a GPU
+ * the sum is shared out too, in parts of at least 64 steps.
+ */
+function partsOfFew(f: ContractionFacts, columnsOfWorkgroup: number): number {
+  const [columns, reduction] = [constantOf(f.columns), constantOf(f.reduction)];
+  if (runsOnCores(f.target) || columns === undefined || reduction === undefined) return 1;
+  if (f.products !== undefined || f.groupTile !== undefined) return 1;
+  const most = Math.min(reduction / 64, 64 / Math.ceil(columns / columnsOfWorkgroup), MOST.split);
+  return 2 ** Math.max(0, Math.floor(Math.log2(most)));
+}
+
+/** Threads, rows and vectors of tiles that are weighed against each other where all sizes are known. */
+const tiles = [
+  [16, 16, 4, 1],
+  [16, 16, 8, 2],
+  [8, 16, 8, 2],
+  [16, 16, 8, 1],
+  [16, 8, 4, 1],
+  [8, 8, 4, 1],
+] as const;
+
+/** The cheapest tile and split by `tileCost`; undefined where sizes are open, or it is no matter of tiles. */
+function cheapestTile(f: ContractionFacts): ContractionSchedule | undefined {
+  const [rows, columns] = [constantOf(f.rows), constantOf(f.columns)];
+  const [reduction, batch] = [constantOf(f.reduction), constantOf(f.batch)];
+  if (rows === undefined || columns === undefined || reduction === undefined || batch === undefined)
+    return undefined;
+  if (runsOnCores(f.target) || f.groupTile !== undefined || isFew(f)) return undefined;
+  const sizes = { rows, columns, reduction, batch, products: f.products ?? 1 };
+  let best: { readonly schedule: ContractionSchedule; readonly cost: number } | undefined;
+  for (const split of [1, 2, 4, 8, 16])
+    for (const [across, down, tall, vectors] of tiles) {
+      const one = { ...tiled(f), threads: [across, down] as const, rows: tall, vectors, split };
+      const schedule = withSums(one, sizes.products);
+      if (split > 1 && reduction / split < 4 * schedule.step) continue;
+      if (refuseSchedule(schedule, f) !== undefined) continue;
+      // Of a second dispatch less is certain than of a tile: it has to gain a quarter.
+      const cost =
+        tileCost(schedule, sizes, f.target.measured.dispatchMicroseconds) * (split > 1 ? 4 / 3 : 1);
+      if (!best || cost < best.cost) best = { schedule, cost };
+    }
+  return best?.schedule;
 }
 
 /** The classic tiles of a GPU: 64 x 64 results, 16 an invocation, slabs of 16 steps. Smaller where the result or the sum is. */
@@ -119,8 +176,10 @@ export function whySchedule(f: ContractionFacts, s: ContractionSchedule): string
   const { name, measured, subgroupSize } = f.target;
   const [across, down] = s.threads;
   const tile = `${down * s.rows} x ${across * s.vectors * s.width} results`;
-  const wide = s.width === 4 ? "" : "; columns one by one, because they do not lie in fours in memory";
+  const columnsNote = s.width === 4 ? "" : "; columns one by one, because they do not lie in fours in memory";
   const of = f.groupTile === undefined ? "" : ` in a tile of a group (${f.groupTile})`;
+  const parts = s.split === 1 ? "" : `; the sum in ${s.split} parts, or most of the adapter would wait`;
+  const wide = `${columnsNote}${parts}`;
   const rows = `there are ${isFew(f) ? "few" : "many"} rows${of}`;
   if (s.kind === "workgroup")
     return `workgroup memory is ${measured.workgroupMemoryGain} times as near as a buffer on ${name}, and ${rows}: tiles of ${tile}, both operands read once a workgroup${wide}`;
