@@ -107,6 +107,7 @@ function specContext(code: GroupCode, roles: Roles): ElementContext {
     read: no,
     readInside: no,
     bind: (_, e) => e,
+    sliding: no,
   };
 }
 

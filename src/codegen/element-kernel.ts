@@ -1,6 +1,7 @@
 // Kernels of groups without a reduction: each invocation computes one element, or four neighbours along the innermost axis.
 
 import {
+  addDim,
   ceilDiv,
   constantOf,
   dim,
@@ -10,7 +11,7 @@ import {
   symbolsOf,
   type Dim,
 } from "../ir/dim.ts";
-import { add, builtin, lt, mul, u32 } from "../ir/expr.ts";
+import { add, builtin, ge, lt, mul, sub, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
@@ -18,6 +19,7 @@ import { orderOf, sameType, stridesOf, type TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
 import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
 import type { Bounds } from "./sizes.ts";
+import { Walk, walkOf, type WalkFacts } from "./walk.ts";
 
 const WORKGROUP = 64;
 
@@ -30,10 +32,11 @@ export function elementKernel(
 ): GroupKernel {
   const types = regionTypes(region);
   const result = types.get(region.results[0]!)!;
-  const write = isFlat(region, types, bounds) ? flat : byRows;
+  const isWhole = isFlat(region, types, bounds);
+  const walk = isWhole || !runsOnCores(target) ? undefined : walkOf(region, types, bounds);
   return buildKernel(region, bounds, (code) => {
     prepare?.(code);
-    return write(code, region, result, target);
+    return isWhole ? flat(code, region, result) : byRows(code, region, result, target, walk);
   });
 }
 
@@ -88,17 +91,28 @@ function flatIndex(counter: Expr, t: TensorType): readonly Expr[] {
   return t.shape.map((_, i) => (i === inner ? counter : u32(0)));
 }
 
-/** Invocations along the innermost axis; rows over all others, whose index is the same for a workgroup. */
-function byRows(code: GroupCode, region: Region, result: TensorType, target: Target): KernelShape {
+/**
+ * Invocations along the innermost axis; rows over all others, whose index is the same for a workgroup. Where windows slide along an
+ * axis, every invocation walks along it. Only on cores: there a few invocations keep all of them busy, and a read is dear. What it
+ * gains on a GPU, which needs many invocations, is not measured.
+ */
+function byRows(
+  code: GroupCode,
+  region: Region,
+  result: TensorType,
+  target: Target,
+  walk: WalkFacts | undefined,
+): KernelShape {
   const order = orderOf(result);
   const inner = order.at(-1);
-  const outer = order.slice(0, -1);
+  const outer = order.slice(0, -1).filter((a) => a !== walk?.axis);
   const innerSize: Dim = inner === undefined ? dim(1) : result.shape[inner]!;
   const wide =
     inner !== undefined && isMultipleOf(innerSize, 4) && constantOf(stridesOf(result)[inner]!) === 1;
   const items = wide ? ceilDiv(innerSize, dim(4)) : innerSize;
   const width = invocations(items, target);
-  const rows = productDim(outer.map((a) => result.shape[a]!));
+  const extents = outer.map((a) => result.shape[a]!);
+  const rows = productDim(extents);
   const row = foldedIndex(code);
   const item = code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), builtin("local")));
   const needRowGuard =
@@ -108,24 +122,43 @@ function byRows(code: GroupCode, region: Region, result: TensorType, target: Tar
     needRowGuard ? lt(row, code.sizes.of("rows", rows)) : { kind: "const", type: inside.type, value: true },
     () =>
       code.emitter.when(inside, () => {
-        const parts = code.space.merge(
-          "row",
-          row,
-          outer.map((a) => result.shape[a]!),
-        );
+        const parts = code.space.merge("row", row, extents);
         const counter = wide ? code.openVector(item) : item;
-        const index = result.shape.map((_, a) => (a === inner ? counter : parts[outer.indexOf(a)]!));
-        region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
+        const at = (along: Expr): readonly Expr[] =>
+          result.shape.map((_, a) =>
+            a === inner ? counter : a === walk?.axis ? along : parts[outer.indexOf(a)]!,
+          );
+        const store = (index: readonly Expr[]): void =>
+          region.results.forEach((id, i) => code.write(i, index, code.read(id, index)));
+        if (walk) walkAlong(code, walk, result.shape[walk.axis]!, at, store);
+        else store(at(u32(0)));
       }),
   );
   const [y, z] = foldedGrid(rows);
+  const walked = walk ? `, windows slide along axis ${walk.axis}` : "";
   return {
     workgroupSize: [width, 1, 1],
     subgroupSize: 0,
     grid: [ceilDiv(items, dim(width)), y, z],
-    schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row`,
-    why: `shapes or orders differ, so that rows are told apart; of the powers of two up to ${WORKGROUP}, ${width} invocations cover the row with fewest idle`,
+    schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row${walked}`,
+    why: `shapes or orders differ, so that rows are told apart; of the powers of two up to ${WORKGROUP}, ${width} invocations cover the row with fewest idle${walk ? "; neighbouring windows share what they read, which stays in registers" : ""}`,
   };
+}
+
+/** All of the axis in one invocation. The number of turns is a parameter, or the driver would unroll the loop. */
+function walkAlong(
+  code: GroupCode,
+  walk: WalkFacts,
+  size: Dim,
+  at: (along: Expr) => readonly Expr[],
+  store: (index: readonly Expr[]) => void,
+): void {
+  const e = code.emitter;
+  const lead = u32(walk.lead);
+  e.loop("turn", u32(0), code.sizes.of("turns", addDim(size, dim(walk.lead))), u32(1), (turn) => {
+    const index = at(e.bind("along", sub(turn, lead)));
+    code.walk(new Walk(e, walk, index), () => e.whenTurn(ge(turn, lead), () => store(index)));
+  });
 }
 
 /**

@@ -8,8 +8,8 @@ import type { Expr, KernelType, SharedDecl, Statement } from "../ir/kernel.ts";
 
 interface Block {
   readonly statements: Statement[];
-  /** Opened by an `if`: loads inside must stay inside. */
-  readonly guard: boolean;
+  /** Opened by an `if`: loads inside must stay inside, where their address is known no further out than in this block. */
+  readonly guard?: number;
   readonly names: Set<string>;
   /** Structural key of an expression -> the name it is bound to. */
   readonly bound: Map<string, Expr>;
@@ -26,7 +26,7 @@ export class Emitter {
 
   constructor(reserved: Iterable<string> = []) {
     for (const r of reserved) this.#taken.add(r);
-    this.#open(false);
+    this.#open();
   }
 
   /** The finished body; no block may be open. */
@@ -35,8 +35,13 @@ export class Emitter {
     return this.#blocks[0]!.statements;
   }
 
-  #open(guard: boolean): Block {
-    const block: Block = { statements: [], guard, names: new Set(), bound: new Map() };
+  #open(guard?: number): Block {
+    const block: Block = {
+      statements: [],
+      ...(guard !== undefined && { guard }),
+      names: new Set(),
+      bound: new Map(),
+    };
     this.#blocks.push(block);
     return block;
   }
@@ -107,11 +112,13 @@ export class Emitter {
     if (facts.mutable) return this.#let(hint, value, this.#blocks.length - 1, undefined);
     let depth = facts.depth;
     if (facts.loads)
-      for (let i = this.#blocks.length - 1; i > depth; i--)
-        if (this.#blocks[i]!.guard) {
+      for (let i = this.#blocks.length - 1; i > depth; i--) {
+        const { guard } = this.#blocks[i]!;
+        if (guard !== undefined && facts.depth >= guard) {
           depth = i;
           break;
         }
+      }
     return this.#let(hint, value, depth, key);
   }
 
@@ -152,9 +159,18 @@ export class Emitter {
   }
 
   variable(hint: string, initial: Expr): Expr {
+    return this.#variable(hint, initial, this.#blocks.length - 1);
+  }
+
+  /** In a loop: a variable that keeps its value from turn to turn. `initial` is a constant. */
+  kept(hint: string, initial: Expr): Expr {
+    return this.#variable(hint, initial, this.#blocks.length - 2);
+  }
+
+  #variable(hint: string, initial: Expr, depth: number): Expr {
     const text = this.fresh(hint);
-    this.#top().statements.push({ kind: "var", name: text, type: initial.type, value: initial });
-    this.#define(text, this.#blocks.length - 1);
+    this.#blocks[depth]!.statements.push({ kind: "var", name: text, type: initial.type, value: initial });
+    this.#define(text, depth);
     this.#mutable.add(text);
     return nameExpr(text, initial.type);
   }
@@ -180,7 +196,7 @@ export class Emitter {
       return;
     }
     const text = this.fresh(hint);
-    const block = this.#open(false);
+    const block = this.#open();
     this.#define(text, this.#blocks.length - 1);
     body(nameExpr(text, start.type));
     this.#close();
@@ -191,14 +207,20 @@ export class Emitter {
     const known = constantValue(condition);
     if (known === true) return then();
     if (known === false) return otherwise();
-    const yes = this.#guarded(then);
-    const no = this.#guarded(otherwise);
+    const yes = this.#guarded(then, 0);
+    const no = this.#guarded(otherwise, 0);
     if (yes.length > 0 || no.length > 0)
       this.#top().statements.push({ kind: "if", condition, then: yes, else: no });
   }
 
-  #guarded(body: () => void): readonly Statement[] {
-    const block = this.#open(true);
+  /** In a loop: an `if` about this turn of it, so that loads that are the same in every turn may leave. */
+  whenTurn(condition: Expr, then: () => void): void {
+    const inside = this.#guarded(then, this.#blocks.length - 1);
+    if (inside.length > 0) this.#top().statements.push({ kind: "if", condition, then: inside, else: [] });
+  }
+
+  #guarded(body: () => void, guard: number): readonly Statement[] {
+    const block = this.#open(guard);
     body();
     this.#close();
     return block.statements;

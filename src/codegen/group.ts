@@ -31,6 +31,7 @@ import { sameType, stridesOf, type DType, type TensorType } from "../ir/types.ts
 import { AxisSpace } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
 import { LIVE, Sizes, type Bounds, type LivePlaces } from "./sizes.ts";
+import type { Walk } from "./walk.ts";
 
 /** The placeholder for the index along the vector axis: the first of four neighbours. */
 const VECTOR = "@v";
@@ -57,6 +58,7 @@ export class GroupCode {
   readonly #memo = new Map<string, Expr>();
   readonly #sizeNumbers = new Map<string, number>();
   #vector: VectorAxis | undefined;
+  #walk: Walk | undefined;
   readonly #writesLive: boolean;
 
   /**
@@ -131,6 +133,17 @@ export class GroupCode {
     this.#memo.clear();
   }
 
+  /** One turn of a walk: its windows are read first, then `body`. */
+  walk(walk: Walk, body: () => void): void {
+    this.#memo.clear();
+    this.#walk = walk;
+    walk.windows(() => walk.nodes.forEach((id) => this.read(id, walk.index)));
+    body();
+    walk.turn();
+    this.#walk = undefined;
+    this.#memo.clear();
+  }
+
   read(id: ValueId, index: readonly Expr[]): Expr {
     const key = `${id}@${index.map((e) => this.emitter.key(e)).join(";")}`;
     const known = this.#memo.get(key);
@@ -196,6 +209,10 @@ export class GroupCode {
         return select(here, value, splat(filler, value.type.width));
       },
       bind: (hint, value) => (hasPlaceholder(value) ? value : this.emitter.bind(hint, value)),
+      ...(this.#walk && { walked: this.#walk.axis }),
+      sliding: (window, index, tap) =>
+        this.#walk?.sliding(window, index, (t) => this.finish(tap(t, true))) ??
+        Array.from({ length: window.size }, (_, t) => tap(t, false)),
     };
   }
 

@@ -155,6 +155,25 @@ export interface ElementContext {
   readInside(input: number, index: readonly Expr[], inside: Expr, fill: number): Expr;
   /** Gives an expression a name, so that using it twice computes it once. */
   bind(hint: string, value: Expr): Expr;
+  /** The axis of the result that the kernel walks along, if it does: the window along it should be the outermost (`sliding`). */
+  readonly walked?: number;
+  /**
+   * What `tap` gives for each position of a window along `axis`, at `index` of the result. One further along, tap `t` is what tap
+   * `t + step` was: a kernel that walks along the axis keeps what windows share. `anywhere`: the position may be outside of the input,
+   * even where no window of the result would be.
+   */
+  sliding(
+    window: SlidingWindow,
+    index: readonly Expr[],
+    tap: (t: number, anywhere: boolean) => Expr,
+  ): readonly Expr[];
+}
+
+export interface SlidingWindow {
+  readonly axis: number;
+  readonly size: number;
+  /** Taps from one window to the next; a fraction where they share none. */
+  readonly step: number;
 }
 
 export interface ContractionSpec {
@@ -196,7 +215,12 @@ export type Reducer = "sum" | "max" | "min";
 
 export type Lowering =
   /** One expression per element of the result: elementwise, movement, windows, gathers. Can be inlined into what reads it. */
-  | { readonly kind: "element"; element(c: ElementContext, index: readonly Expr[]): Expr }
+  | {
+      readonly kind: "element";
+      element(c: ElementContext, index: readonly Expr[]): Expr;
+      /** Windows that `element` has by `sliding`, whichever axis is walked along. */
+      slides?(attrs: Attrs): readonly SlidingWindow[];
+    }
   /** A reduction of input 0 over axes; `element` is applied before, `finish` after (with the number of elements as f32). */
   | {
       readonly kind: "reduce";

@@ -1,10 +1,10 @@
 // Pooling over sliding windows of an image, channels first; PyTorch's semantics, with count_include_pad off by default.
 
-import { add, and, cast, div, f32, max, min, mul, sub, u32 } from "../ir/expr.ts";
+import { add, cast, div, f32, max, min, mul, select, splat, sub, u32 } from "../ir/expr.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { Attrs } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
-import type { AttrSpec, ElementContext, InferContext, ReferenceContext } from "../ir/op.ts";
+import type { AttrSpec, ElementContext, InferContext, ReferenceContext, SlidingWindow } from "../ir/op.ts";
 import type { TensorType } from "../ir/types.ts";
 import { checkFloat, checkRank, defineOp, flagOf, pairOf, same, sentences } from "./define.ts";
 import {
@@ -69,24 +69,44 @@ function poolRelations(attrs: Attrs) {
   return [[same(0), same(1), windowRelation(2, rows), windowRelation(3, columns)]];
 }
 
-/** The taps of a result position, row by row; `fill` is read outside. */
-function readTaps(c: ElementContext, index: readonly Expr[], fill: number): readonly Expr[] {
-  const { shape } = c.type(0);
-  const [rows, columns] = poolWindows(c.attrs);
-  const across = taps(c, "j", index[3]!, shape[3]!, columns);
-  return taps(c, "i", index[2]!, shape[2]!, rows).flatMap((i) =>
-    across.map((j) => {
-      const at = [index[0]!, index[1]!, i.at, j.at];
-      const inside = i.inside && j.inside ? and(i.inside, j.inside) : (i.inside ?? j.inside);
-      return inside ? c.readInside(0, at, inside, fill) : c.read(0, at);
-    }),
-  );
+function poolSlides(attrs: Attrs): readonly SlidingWindow[] {
+  return poolWindows(attrs).map((w, i) => slidingAlong(i + 2, w));
 }
 
-function taps(c: ElementContext, hint: string, out: Expr, size: Dim, w: Window) {
-  return Array.from({ length: w.size }, (_, t) => {
-    const { at, inside } = tapPosition(c, out, size, w, t);
-    return { at: c.bind(hint, at), ...(inside && { inside: c.bind(`${hint}_inside`, inside) }) };
+const slidingAlong = (axis: number, w: Window): SlidingWindow => ({
+  axis,
+  size: w.size,
+  step: w.stride / w.dilation,
+});
+
+/** Folds a window: first across the axis that the kernel walks along, so that what is kept of it is one value a position. */
+function foldWindow(
+  c: ElementContext,
+  index: readonly Expr[],
+  fill: number,
+  combine: (a: Expr, b: Expr) => Expr,
+): Expr {
+  const { shape } = c.type(0);
+  const windows = poolWindows(c.attrs);
+  const outer = c.walked === 2 ? 2 : 3;
+  const inner = 5 - outer;
+  const taps = (axis: number, at: (position: Expr, inside: Expr | undefined) => Expr): Expr => {
+    const w = windows[axis - 2]!;
+    const values = c.sliding(slidingAlong(axis, w), index, (t, anywhere) => {
+      const { at: position, inside } = tapPosition(c, index[axis]!, shape[axis]!, w, t, anywhere);
+      return at(position, inside && c.bind("inside", inside));
+    });
+    return values.reduce(combine);
+  };
+  return taps(outer, (position, inside) => {
+    const safe = inside ? c.bind("at", select(inside, position, u32(0))) : position;
+    const folded = taps(inner, (across, within) => {
+      const at = [...index];
+      at[outer] = safe;
+      at[inner] = across;
+      return within ? c.readInside(0, at, within, fill) : c.read(0, at);
+    });
+    return inside ? select(inside, folded, splat(f32(fill), folded.type.width)) : folded;
   });
 }
 
@@ -129,11 +149,12 @@ export const avgPool2d = defineOp({
     }),
   lowering: {
     kind: "element",
+    slides: poolSlides,
     element(c, index) {
       const { shape } = c.type(0);
       const [rows, columns] = poolWindows(c.attrs);
       const includePad = flagOf(c.attrs, "count_include_pad");
-      const sum = readTaps(c, index, 0).reduce((a, b) => add(a, b));
+      const sum = foldWindow(c, index, 0, add);
       const high = tapCount(c, index[2]!, shape[2]!, rows, includePad);
       const wide = tapCount(c, index[3]!, shape[3]!, columns, includePad);
       const known = high.kind === "const" && wide.kind === "const";
@@ -216,7 +237,8 @@ export const maxPool2d = defineOp({
   reference: (c) => slide(c, (window) => window.values.reduce((a, b) => Math.max(a, b), -Infinity)),
   lowering: {
     kind: "element",
-    element: (c, index) => readTaps(c, index, lowest).reduce((a, b) => max(a, b)),
+    slides: poolSlides,
+    element: (c, index) => foldWindow(c, index, lowest, max),
   },
   examples: [
     {

@@ -91,7 +91,8 @@ export function slideWindows(
 
 /**
  * Where tap `t` of result position `out` reads along an axis of `size`, and whether that is inside; `inside` is left out where it
- * always is. In front of the axis the unsigned arithmetic wraps around, so one comparison sees both ends.
+ * always is, unless `out` is not of the result itself (`anywhere`). In front of the axis the unsigned arithmetic wraps around, so one
+ * comparison sees both ends.
  */
 export function tapPosition(
   c: ElementContext,
@@ -99,13 +100,14 @@ export function tapPosition(
   size: Dim,
   w: Window,
   t: number,
+  anywhere = false,
 ): { readonly at: Expr; readonly inside?: Expr } {
   const shift = t * w.dilation - w.pad;
   const start = mul(out, u32(w.stride));
   const at = shift >= 0 ? add(start, u32(shift)) : sub(start, u32(-shift));
   // The last window starts at most at I + 2 pad - reach (in padded positions) unless the count is rounded up.
   const endsInside = !w.ceil && shift + w.pad + w.pad - reach(w) <= -1;
-  return shift >= 0 && endsInside ? { at } : { at, inside: lt(at, c.size(size)) };
+  return shift >= 0 && endsInside && !anywhere ? { at } : { at, inside: lt(at, c.size(size)) };
 }
 
 /** The same for a tap that is only known when the kernel runs. */

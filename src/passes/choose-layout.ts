@@ -161,6 +161,7 @@ function rightAxes(
     read: () => constant(0),
     readInside: () => constant(0),
     bind: (_, e) => e,
+    sliding: () => [],
   };
   const out = result.shape.map((_, i) => nameExpr(`o${i}`, U32));
   const k = spec.reduce.map((_, i) => nameExpr(`k${i}`, U32));

@@ -131,6 +131,7 @@ function contextFor(call: Call, round: Rounding): ElementContext {
     readInside: (input, index, inside, fill) =>
       value(inside, round) ? read(input, index) : constant(fill, scalarOf(tensors[input]!.dtype)),
     bind: (_, e) => constant(value(e, round), e.type),
+    sliding: ({ size }, _, tap) => Array.from({ length: size }, (_, t) => tap(t, false)),
   };
 }
 
