@@ -92,7 +92,8 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   clock();
   const session = await createSession(device.device, plan, ready.constants);
   const sessionTime = clock();
-  await session.run(inputs, options);
+  // What the symbols stood for; bounded ones at their live values, so that FLOPs are those that were done.
+  const { dims: env } = await session.runWith(inputs, options);
   const firstTime = clock();
   const before = session.stats.allocations;
   const times: number[] = [];
@@ -104,10 +105,6 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const sorted = [...times].sort((a, b) => a - b);
   const median = sorted[Math.floor(runs / 2)]!;
   const p90 = sorted[Math.min(runs - 1, Math.floor(runs * 0.9))]!;
-  const env = symbolsFrom(entry.inputs, inputs, dims);
-  // What a kernel decides counts with its bound: that is what the dispatches are sized for.
-  for (const symbol of entry.symbols)
-    if (symbol.kind === "bounded") env[symbol.name] ??= evaluateDim(parseDim(symbol.bound)!, env);
   const flops = entry.dispatches.reduce((sum, d) => sum + evaluateDim(parseDim(d.flops)!, env), 0);
   const { stats } = session;
   const report = {
@@ -174,16 +171,6 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   }
   session.dispose();
   device.device.destroy();
-}
-
-function symbolsFrom(
-  declared: readonly { readonly name: string; readonly shape: readonly string[] }[],
-  inputs: Readonly<Record<string, { readonly shape: readonly number[] }>>,
-  dims: Readonly<Record<string, number>>,
-): Record<string, number> {
-  const env: Record<string, number> = { ...dims };
-  for (const i of declared) i.shape.forEach((d, axis) => (env[d] ??= inputs[i.name]!.shape[axis]!));
-  return env;
 }
 
 /** Milliseconds since the last call. */

@@ -50,7 +50,7 @@ export function contractionSteps(
 ): readonly GroupStep[] {
   const products = productsOf(region);
   const [roles] = products;
-  const facts = factsOf(region, products, target);
+  const facts = factsOf(region, products, target, bounds);
   const schedule = forced ?? chooseSchedule(facts);
   const why = forced ? "it was asked for with --schedule" : whySchedule(facts, schedule);
   const refused = refuseSchedule(schedule, facts);

@@ -3,7 +3,7 @@
 // neighbours in memory.
 
 import { Bug } from "../support/bug.ts";
-import { constantOf, isMultipleOf, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { constantOf, isMultipleOf, productDim, sameDim, substituteDim, type Dim } from "../ir/dim.ts";
 import { f32, splat, u32 } from "../ir/expr.ts";
 import type { Node, Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
@@ -12,6 +12,7 @@ import type { Target } from "../ir/target.ts";
 import { orderOf, stridesOf, type TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
 import type { ContractionFacts } from "./schedule.ts";
+import type { Bounds } from "./sizes.ts";
 
 /** How the result's axes and the operands take part. */
 export interface Roles {
@@ -60,20 +61,21 @@ function rolesOf(region: Region, node: Node): Roles {
   return { node, result, spec, columnOperand, rowOperand: columnOperand === 0 ? 1 : 0, columns, rows, batch };
 }
 
-/** What a schedule is chosen by. */
+/** What a schedule is chosen by. A size that a kernel sets counts as what it may be at most. */
 export function factsOf(
   region: Region,
   products: readonly [Roles, ...Roles[]],
   target: Target,
+  bounds: Bounds = {},
 ): ContractionFacts {
   const [roles] = products;
   const columns = sizeOf(roles, roles.columns);
   const inner = roles.columns.at(-1)!;
   return {
     target,
-    rows: sizeOf(roles, roles.rows),
+    rows: substituteDim(sizeOf(roles, roles.rows), bounds),
     columns,
-    batch: sizeOf(roles, roles.batch),
+    batch: substituteDim(sizeOf(roles, roles.batch), bounds),
     reduction: roles.spec.reduce.at(-1)!,
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,

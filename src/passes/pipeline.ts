@@ -15,6 +15,7 @@ import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
+import { packTokens } from "./pack-tokens.ts";
 import { planExperts } from "./plan-experts.ts";
 import { maxBeforeMap } from "./max-before-map.ts";
 import type { Pass } from "./pass.ts";
@@ -45,6 +46,7 @@ export const pipeline: readonly Pass[] = [
   dropIrrelevant,
   repeatLater,
   maxBeforeMap,
+  packTokens, // after dead tokens are gone: a class token is kept, whatever the mask says
   foldAttention, // after dead tokens are gone: of a class token one query is left
   poolMixer, // before norms go anywhere else: it needs only a part of one
   // 3. Let the prepare program do what depends on weights alone.
