@@ -18,7 +18,7 @@ import {
   type SymbolDecl,
   type ValueId,
 } from "../ir/graph.ts";
-import type { AttrSpec } from "../ir/op.ts";
+import type { AttrSpec, AxisRelation } from "../ir/op.ts";
 import { nextIdAfter, printNode } from "../ir/print.ts";
 import { externalReads } from "../ir/rewrite-graph.ts";
 import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
@@ -106,12 +106,7 @@ class Packer {
   }
 
   /** How a node wants its input `i`, which has a row for each token. */
-  #wantOf(
-    n: Node,
-    i: number,
-    want: Want,
-    relations: ReturnType<Node["op"]["axes"]>[number] | undefined,
-  ): Want {
+  #wantOf(n: Node, i: number, want: Want, relations: readonly AxisRelation[] | undefined): Want {
     if (this.#drops(n, i)) return 1;
     if (n.op.name === "slice" && n.attrs["axis"] === 1) {
       const [start, end] = [n.attrs["start"], n.attrs["end"]].map(numberIn);
@@ -211,12 +206,10 @@ class Packer {
     return n.inputs.every((x, i) => {
       if (x === "" || this.#prepared.has(x) || x.startsWith("$")) return true;
       const own = relations[i] ?? [];
-      if (this.#isByRow(x) && ![0, 1].every((a) => own[a]?.kind === "same")) return false;
-      return own.every((r) => {
-        if (r.kind === "same") return true;
-        if (r.kind === "broadcast" || r.kind === "reduced") return true;
-        return r.kind === "whole" && r.axis > 1;
-      });
+      if (this.#isByRow(x) && ![0, 1].every((a) => own[a]?.kind === "same" && own[a].axis === a))
+        return false;
+      if (!this.#isByRow(x) && isByPlace(own)) return isAligned(own, result.type.shape.length);
+      return own.every((r) => ["same", "broadcast", "reduced"].includes(r.kind) || isWithinRow(r));
     });
   }
 
@@ -278,9 +271,8 @@ class Packer {
       const options = { spans: reader.spans, scope: reader.scope };
       places ??= this.#places(b, c, kept, reader);
       const { shape } = b.type(id);
-      const rest = this.#isByRow(id)
-        ? shape.slice(2)
-        : (reader.results[0]!.type.shape.slice(2) as readonly Dim[]);
+      const missing = Math.max(0, reader.results[0]!.type.shape.length - shape.length);
+      const rest = [...Array.from({ length: missing }, () => dim(1)), ...shape].slice(2);
       const whole = this.#isByRow(id)
         ? id
         : b.call("broadcast_to", [id], { dims: [this.#batch, this.#tokens, ...rest] }, options);
@@ -311,8 +303,7 @@ class Packer {
       const relations = n.op.axes(this.#typesIn(n), n.attrs);
       const inputs = n.inputs.map((x, i) => {
         if (x === "") return undefined;
-        const byPlace = (relations[i] ?? []).some((r) => r.kind === "same" && r.axis < 2);
-        return byPlace ? pack(x, n) : x;
+        return isByPlace(relations[i] ?? []) ? pack(x, n) : x;
       });
       const { spans, scope, annotations, attrs } = n;
       const made = b.add(n.op, inputs, attrs, { spans, scope, annotations });
@@ -373,6 +364,15 @@ class Packer {
     return { rows: node.results[0]!.id, places: node.results[1]!.id };
   }
 }
+
+/** Is a row of the result made of a row of the input, of the same sample or position? */
+const isByPlace = (own: readonly AxisRelation[]): boolean => own.some((r) => r.kind === "same" && r.axis < 2);
+
+/** Do its axes stand as those of the result do, the last ones below each other? */
+const isAligned = (own: readonly AxisRelation[], rank: number): boolean =>
+  own.every((r, a) => (r.kind === "same" || r.kind === "broadcast") && r.axis === a + rank - own.length);
+
+const isWithinRow = (r: AxisRelation): boolean => r.kind === "whole" && r.axis > 1;
 
 function numberIn(value: AttrValue | undefined): number | undefined {
   if (typeof value === "number") return value;
