@@ -1,7 +1,7 @@
 // The results of the pack, kept: `node --import tsx bench/pack/page.ts OUT --date 2026-01-31` reads the folder that `run.sh` wrote, writes
 // bench/results/pack/DATE-CARD.json, and puts its tables in their place in docs/performance.md.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { table } from "../report.ts";
@@ -48,32 +48,49 @@ writeFileSync(join(folder, `${kept.date}-${slug}.json`), `${JSON.stringify(kept,
 const text = readFileSync(page, "utf8");
 const [from, to] = [text.indexOf(begin), text.indexOf(end)];
 if (from < 0 || to < from) throw new Error("docs/performance.md has lost the marks around its tables");
-writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${tables(kept)}\n${text.slice(to)}`);
+writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${tables(kept)}\n${earlier(kept)}${text.slice(to)}`);
+
+/** What only earlier runs on this card measured, with the code of their day. */
+function earlier(newest: Kept): string {
+  const seen = new Set(newest.rows.flatMap((r) => (r.kind === "case" ? [r.case] : [])));
+  const older = readdirSync(folder)
+    .filter((f) => f.endsWith(`-${slug}.json`) && f < `${newest.date}-${slug}.json`)
+    .sort()
+    .reverse()
+    .map((f) => JSON.parse(readFileSync(join(folder, f), "utf8")) as Kept);
+  return older
+    .map((run) => {
+      const cases = run.rows.filter((r) => r.kind === "case").filter((r) => !seen.has(r.case));
+      for (const c of cases) seen.add(c.case);
+      if (cases.length === 0) return "";
+      const peak = ceilingOf(run.rows);
+      return [`On ${run.date}, with the code of that day:\n`, caseTable(cases, peak), "", ""].join("\n");
+    })
+    .join("\n");
+}
 
 function tables({ date, card, driver, rows }: Kept): string {
   const ceilings = rows.filter((r) => r.kind === "ceiling");
   const cases = rows.filter((r) => r.kind === "case");
-  const most = (name: string): number | undefined => ceilings.find((c) => c.name === name)?.value;
-  const peak = most("multiply-adds in f32");
   return [
     `${card}, ${driver}, ${date}\n`,
     ...table(["ceiling", "measured"], ceilings.map(ceilingLine)),
     "",
-    ...table(
-      [
-        "case",
-        "peer",
-        "host-host ms",
-        "resident ms",
-        "device ms",
-        "TFLOP/s",
-        "of multiply-adds",
-        "difference",
-      ],
-      cases.flatMap((c) => c.peers.map((p, i) => caseLine(c, p, i === 0, peak))),
-    ),
+    caseTable(cases, ceilingOf(rows)),
     "",
   ].join("\n");
+}
+
+function ceilingOf(rows: readonly Row[]): number | undefined {
+  return rows.filter((r) => r.kind === "ceiling").find((c) => c.name === "multiply-adds in f32")?.value;
+}
+
+function caseTable(cases: readonly CaseRow[], peak: number | undefined): string {
+  const head = ["case", "peer", "host-host ms", "resident ms", "device ms", "TFLOP/s", "of multiply-adds"];
+  return table(
+    [...head, "difference"],
+    cases.flatMap((c) => c.peers.map((p, i) => caseLine(c, p, i === 0, peak))),
+  ).join("\n");
 }
 
 function ceilingLine(c: CeilingRow): readonly string[] {
