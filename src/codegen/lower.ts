@@ -184,6 +184,7 @@ class ConstantTable {
   readonly #ids = new Map<string, string>();
   readonly #several: boolean;
   readonly #formulas = new Formulas();
+  readonly #makers = new Map<Graph, Makers>();
   #offset = 0;
 
   constructor(several: boolean) {
@@ -206,7 +207,7 @@ class ConstantTable {
     const constant: PlanConstant = {
       ...planTensor(key, type),
       shape: shape.map(String),
-      keys: weightKeys(graph, value),
+      keys: weightKeys(this.#makersOf(graph), value),
       offset: this.#offset,
       bytes,
     };
@@ -214,6 +215,23 @@ class ConstantTable {
     this.prepared.push({ constant, graph, value, type });
     return key;
   }
+
+  #makersOf(graph: Graph): Makers {
+    const known = this.#makers.get(graph);
+    if (known) return known;
+    const makers: Makers = {
+      producers: new Map(graph.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const))),
+      weights: new Map(graph.weights.map((w) => [w.id, w.key])),
+    };
+    this.#makers.set(graph, makers);
+    return makers;
+  }
+}
+
+/** What makes each value of a graph, and the keys of its weights. */
+interface Makers {
+  readonly producers: ReadonlyMap<ValueId, Node>;
+  readonly weights: ReadonlyMap<ValueId, string>;
 }
 
 /** Names for prepared values, the same name for two that are made by the same operations from the same weights. */
@@ -250,9 +268,7 @@ class Formulas {
 }
 
 /** Checkpoint keys a prepared value is made from. */
-function weightKeys(graph: Graph, value: ValueId): readonly string[] {
-  const producers = new Map(graph.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const)));
-  const weights = new Map(graph.weights.map((w) => [w.id, w.key]));
+function weightKeys({ producers, weights }: Makers, value: ValueId): readonly string[] {
   const keys = new Set<string>();
   const seen = new Set<ValueId>();
   const stack = [value];

@@ -34,7 +34,22 @@ const maxTerms = 100_000;
 export function dim(value: number | string): Dim {
   if (typeof value === "string") return symbol(value);
   if (!Number.isSafeInteger(value)) throw new Bug(`a dimension must be an integer, got ${value}`);
-  return fromTerms(value === 0 ? [] : [{ coefficient: value, atoms: [] }]);
+  return constant(value);
+}
+
+/** Numbers are most of all sizes, and the same few: each is made once. */
+const constants = new Map<number, Dim>();
+const mostConstants = 4096;
+
+function constant(value: number): Dim {
+  const known = constants.get(value);
+  if (known) return known;
+  const made: Dim =
+    value === 0
+      ? { key: "0", terms: [] }
+      : { key: String(value), terms: [{ coefficient: value, atoms: [] }] };
+  if (constants.size < mostConstants) constants.set(value === 0 ? 0 : value, made);
+  return made;
 }
 
 function symbol(name: string): Dim {
@@ -42,6 +57,12 @@ function symbol(name: string): Dim {
 }
 
 function fromTerms(terms: readonly Term[]): Dim {
+  if (terms.length === 0) return constant(0);
+  if (terms.length === 1) {
+    const [only] = terms as readonly [Term];
+    if (only.coefficient === 0) return constant(0);
+    return only.atoms.length === 0 ? constant(only.coefficient) : { key: show(terms), terms };
+  }
   const byAtoms = new Map<string, Term>();
   for (const t of terms) {
     const key = t.atoms.map((a) => a.key).join("*");
@@ -84,6 +105,8 @@ export function sameDim(a: Dim, b: Dim): boolean {
 }
 
 export function addDim(a: Dim, b: Dim): Dim {
+  if (a.terms.length === 0) return b;
+  if (b.terms.length === 0) return a;
   return fromTerms([...a.terms, ...b.terms]);
 }
 
@@ -96,6 +119,8 @@ export function subDim(a: Dim, b: Dim): Dim {
 }
 
 export function mulDim(a: Dim, b: Dim): Dim {
+  if (a.key === "1") return b;
+  if (b.key === "1") return a;
   if (a.terms.length * b.terms.length > maxTerms)
     throw new Bug(`a dimension has more than ${maxTerms} terms`);
   const out: Term[] = [];

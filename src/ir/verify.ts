@@ -13,6 +13,15 @@ export function verifyGraph(graph: Graph): string[] {
   return new Verifier(graph).run();
 }
 
+type InputTypes = readonly (TensorType | undefined)[];
+
+/** Nodes that were found sound, with the types of their inputs then: most of a graph is the same after the next pass. */
+const sound = new WeakMap<Node, InputTypes>();
+
+function isSound(n: Node, types: InputTypes): boolean {
+  return sound.get(n)?.every((t, i) => t === types[i]) === true;
+}
+
 class Verifier {
   readonly #graph: Graph;
   readonly #faults: string[] = [];
@@ -75,7 +84,7 @@ class Verifier {
     );
     for (const s of g.symbols) {
       if (!/^[A-Za-z_]\w*$/.test(s.name)) this.#fault(`dimension ${s.name} is not a name`);
-      if (s.kind === "bounded") this.#symbolsIn(s.bound, `the bound of ${s.name}`);
+      if (s.kind === "bounded") this.#symbolsIn(s.bound, () => `the bound of ${s.name}`);
     }
   }
 
@@ -103,21 +112,22 @@ class Verifier {
     for (const axis of type.axes)
       if (axis !== null && (!/^[A-Za-z_]\w*$/.test(axis) || axis === "_" || Object.hasOwn(axisLetters, axis)))
         this.#fault(`${id} has an axis called ${axis}, which is no full name`);
-    for (const d of type.shape) this.#symbolsIn(d, `the type of ${id}`);
+    for (const d of type.shape) this.#symbolsIn(d, () => `the type of ${id}`);
     const order = type.order;
     if (order && (order.length !== rank || type.shape.some((_, i) => !order.includes(i))))
       this.#fault(`the order {${order.join(", ")}} of ${id} is no permutation of its ${rank} axes`);
   }
 
-  #symbolsIn(d: Dim, where: string): void {
+  #symbolsIn(d: Dim, where: () => string): void {
     for (const name of symbolsOf(d))
-      if (!this.#symbols.has(name)) this.#fault(`dimension ${name} in ${where} is not declared`);
+      if (!this.#symbols.has(name)) this.#fault(`dimension ${name} in ${where()} is not declared`);
   }
 
   #nodes(nodes: readonly Node[], known: Map<ValueId, TensorType>): void {
     for (const n of nodes) {
-      const where = printNode(n);
-      const fault = (message: string) => this.#fault(`${message}: ${where}`);
+      // Its text only where something is wrong: most of the time of a check would go into it.
+      const where = () => printNode(n);
+      const fault = (message: string) => this.#fault(`${message}: ${where()}`);
       let readable = n.results.length > 0;
       if (!readable) fault("a node has no result");
       for (const x of n.inputs)
@@ -125,13 +135,17 @@ class Verifier {
           fault(`${x} is not made before it is read`);
           readable = false;
         }
-      const faults = [...arityFaults(n), ...attrFaults(n.op, n.attrs)];
+      const types = n.inputs.map((x) => (x === "" ? undefined : known.get(x)));
+      const before = this.#faults.length;
+      const checked = readable && isSound(n, types);
+      const faults = checked ? [] : [...arityFaults(n), ...attrFaults(n.op, n.attrs)];
       faults.forEach(fault);
       for (const value of Object.values(n.attrs)) this.#symbolsInAttr(value, where);
       if (readable && faults.length === 0) {
-        this.#resultTypes(n, known, fault);
-        this.#declaredSizes(n, known, fault);
+        if (!checked) this.#resultTypes(n, types, fault);
+        this.#declaredSizes(n, types, fault);
       }
+      if (readable && !checked && this.#faults.length === before) sound.set(n, types);
       if (n.scope !== "" && !this.#scopes.has(n.scope)) fault(`scope ${n.scope} does not exist`);
       if (this.#needsSpans && n.spans.length === 0) fault("a node lost its model lines");
       if (n.body) this.#region(n, known, fault);
@@ -139,15 +153,14 @@ class Verifier {
     }
   }
 
-  #symbolsInAttr(value: AttrValue, where: string): void {
+  #symbolsInAttr(value: AttrValue, where: () => string): void {
     if (Array.isArray(value)) for (const v of value) this.#symbolsInAttr(v, where);
     else if (isDimValue(value)) this.#symbolsIn(value, where);
   }
 
   /** A fused group keeps the types it was made with; those of its body are checked. */
-  #resultTypes(n: Node, known: ReadonlyMap<ValueId, TensorType>, fault: (message: string) => void): void {
+  #resultTypes(n: Node, types: InputTypes, fault: (message: string) => void): void {
     if (n.op.lowering.kind === "group") return;
-    const types = n.inputs.map((x) => (x === "" ? undefined : known.get(x)));
     const inferred = inferTypes(n.op, types, n.attrs);
     if ("failure" in inferred) {
       const { label } = inferred.failure;
@@ -163,7 +176,7 @@ class Verifier {
   }
 
   /** A size that an op sets is a bounded symbol of its own, with room for what the op may make it. */
-  #declaredSizes(n: Node, known: ReadonlyMap<ValueId, TensorType>, fault: (message: string) => void): void {
+  #declaredSizes(n: Node, types: InputTypes, fault: (message: string) => void): void {
     for (const [name, spec] of Object.entries(n.op.attrs)) {
       const size = n.attrs[name];
       if (!spec.declares || !isDimValue(size!) || constantOf(size) !== undefined) continue;
@@ -174,7 +187,6 @@ class Verifier {
       }
       if (this.#set.has(symbol.name)) fault(`${symbol.name} is set by another op already`);
       this.#set.add(symbol.name);
-      const types = n.inputs.map((x) => (x === "" ? undefined : known.get(x)));
       const most = atMost(spec.declares(types, n.attrs), this.#graph.symbols);
       if (!sameDim(minDim(symbol.bound, most), most))
         fault(`${symbol.name} is at most ${most.key}, and declared as at most ${symbol.bound.key}`);

@@ -70,6 +70,7 @@ class Grouper {
   readonly #lookup: PassContext["lookup"];
   readonly #nodes: Node[];
   readonly #prepared: ReadonlySet<ValueId>;
+  readonly #scopes: ReadonlySet<string>;
   readonly #types = new Map<ValueId, TensorType>();
   readonly #producer = new Map<ValueId, number>();
   readonly #readers = new Map<ValueId, number[]>();
@@ -85,6 +86,7 @@ class Grouper {
     this.#lookup = c.lookup;
     this.#nodes = [...graph.nodes];
     this.#prepared = preparedValues(graph);
+    this.#scopes = new Set(graph.scopes.map((s) => s.path));
     this.#nextId = graph.nextId;
     for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) this.#types.set(x.id, x.type);
     this.#nodes.forEach((_, i) => this.#index(i));
@@ -442,12 +444,12 @@ class Grouper {
   }
 
   #unitInputs(u: Group | number): number[] {
-    const members = typeof u === "number" ? [u] : [...u.members];
+    const members = new Set(typeof u === "number" ? [u] : u.members);
     const inputs = new Set<number>();
     for (const i of members)
       for (const x of this.#nodes[i]!.inputs) {
         const p = this.#producer.get(x);
-        if (p !== undefined && !members.includes(p)) inputs.add(p);
+        if (p !== undefined && !members.has(p)) inputs.add(p);
       }
     return [...inputs].sort((a, b) => a - b);
   }
@@ -492,7 +494,7 @@ class Grouper {
       spans: unionSpans(...members.map((n) => n.spans)),
       scope: commonScope(
         members.map((n) => n.scope),
-        new Set(this.#graph.scopes.map((s) => s.path)),
+        this.#scopes,
       ),
       annotations: members.flatMap((n) => n.annotations),
       body: region,
