@@ -40,7 +40,7 @@ describe("reading models", () => {
   it("checks a good file", async () => {
     const { code, out, err } = await run("check", digits, "--stats");
     expect(err).toBe("");
-    expect(out).toContain("images: f32[B, 1, 8, 8]");
+    expect(out).toContain("images: f32[B, C=1, H=8, W=8]");
     expect(out).toContain("103,626 parameters");
     expect(code).toBe(0);
   });
