@@ -8,7 +8,7 @@
 // Invariant: merging never makes a cycle. A producer is absorbed only if all its readers are in one group; a consumer only if none of
 // its other inputs depends on the group.
 
-import { constantOf, productDim } from "../ir/dim.ts";
+import { constantOf, productDim, symbolsOf } from "../ir/dim.ts";
 import {
   preparedValues,
   unionSpans,
@@ -71,6 +71,7 @@ class Grouper {
   readonly #nodes: Node[];
   readonly #prepared: ReadonlySet<ValueId>;
   readonly #scopes: ReadonlySet<string>;
+  readonly #bounded: ReadonlySet<string>;
   readonly #types = new Map<ValueId, TensorType>();
   readonly #producer = new Map<ValueId, number>();
   readonly #readers = new Map<ValueId, number[]>();
@@ -87,6 +88,7 @@ class Grouper {
     this.#nodes = [...graph.nodes];
     this.#prepared = preparedValues(graph);
     this.#scopes = new Set(graph.scopes.map((s) => s.path));
+    this.#bounded = new Set(graph.symbols.flatMap((s) => (s.kind === "bounded" ? [s.name] : [])));
     this.#nextId = graph.nextId;
     for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) this.#types.set(x.id, x.type);
     this.#nodes.forEach((_, i) => this.#index(i));
@@ -148,7 +150,14 @@ class Grouper {
         if (x !== "" && !members.has(this.#producer.get(x) ?? -1) && !this.#literal(x)) bound.add(x);
       for (const r of this.#nodes[i]!.results) if (this.#leaves(r.id, members)) bound.add(r.id);
     }
-    return bound.size;
+    // Sizes that a kernel sets are read from a buffer of their own.
+    return bound.size + Number([...bound].some((id) => this.#isLive(id)));
+  }
+
+  #isLive(id: ValueId): boolean {
+    if (this.#bounded.size === 0) return false;
+    const shape = this.#types.get(id)?.shape ?? [];
+    return shape.some((d) => [...symbolsOf(d)].some((s) => this.#bounded.has(s)));
   }
 
   /** A constant of the program: written into every kernel that uses it. */
