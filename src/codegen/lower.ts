@@ -3,7 +3,15 @@
 
 import { Bug } from "../support/bug.ts";
 import { addDim, constantOf, dim, evaluateDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
-import { preparedValues, typesOf, type Graph, type Module, type Node, type ValueId } from "../ir/graph.ts";
+import {
+  preparedValues,
+  typesOf,
+  type Graph,
+  type Module,
+  type Node,
+  type Region,
+  type ValueId,
+} from "../ir/graph.ts";
 import { printKernel } from "../ir/kernel-print.ts";
 import { printNodeWhole } from "../ir/print.ts";
 import { verifyKernel } from "../ir/kernel-verify.ts";
@@ -27,10 +35,12 @@ import type { Target } from "../ir/target.ts";
 import { byteSizeOf, type TensorType } from "../ir/types.ts";
 import { contractionSteps, refuseContraction } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
+import { Generated } from "./generated.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
 import type { LivePlaces } from "./sizes.ts";
 import { reductionKernel } from "./reduction-kernel.ts";
+import { showSchedule, type ContractionSchedule } from "./schedule.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds } from "./sizes.ts";
 import { bindingLayout } from "./wgsl/bindings.ts";
@@ -156,15 +166,37 @@ class KernelTable {
   }
 }
 
-function stepsOf(node: Node, context: Lowering, bounds: Bounds, places: LivePlaces): readonly GroupStep[] {
+function stepsOf(
+  node: Node,
+  context: Lowering,
+  generated: Generated,
+  bounds: Bounds,
+  places: LivePlaces,
+): readonly GroupStep[] {
   const { body } = node;
   if (!body) throw new Bug(`${node.op.name} was not grouped`);
+  const kind = String(node.attrs["kind"]);
   const { target, overrides } = context;
-  switch (node.attrs["kind"]) {
-    case "contraction": {
-      const forced = overrides.of(node, (schedule) => refuseContraction(body, target, schedule));
+  const forced =
+    kind === "contraction"
+      ? overrides.of(node, (schedule) => refuseContraction(body, target, schedule))
+      : undefined;
+  return generated.of(body, `${kind} ${forced ? showSchedule(forced) : ""}`, () =>
+    generate(body, kind, target, forced, bounds, places),
+  );
+}
+
+function generate(
+  body: Region,
+  kind: string,
+  target: Target,
+  forced: ContractionSchedule | undefined,
+  bounds: Bounds,
+  places: LivePlaces,
+): readonly GroupStep[] {
+  switch (kind) {
+    case "contraction":
       return contractionSteps(body, target, bounds, forced);
-    }
     case "reduction":
       return [stepOf(body, reductionKernel(body, target, bounds))];
     case "program":
@@ -172,7 +204,7 @@ function stepsOf(node: Node, context: Lowering, bounds: Bounds, places: LivePlac
     case "element":
       return [stepOf(body, elementKernel(body, target, bounds))];
     default:
-      throw new Bug(`no generator for groups of kind ${String(node.attrs["kind"])}`);
+      throw new Bug(`no generator for groups of kind ${kind}`);
   }
 }
 
@@ -306,12 +338,13 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
   const place = (id: ValueId): string =>
     prepared.has(id) ? context.constants.add(graph, id, types.get(id)!) : id;
 
+  const generated = new Generated();
   const dispatches: PlanDispatch[] = [];
   for (const node of graph.nodes) {
     if (node.results.every((r) => prepared.has(r.id))) continue;
     const name = String(node.attrs["name"]);
     const outside = namesOutside(node);
-    stepsOf(node, context, bounds, slots).forEach((step, i) => {
+    stepsOf(node, context, generated, bounds, slots).forEach((step, i) => {
       for (const v of step.scratch) {
         outside.set(v.id, `${node.results[0]!.id}.${v.id}`);
         types.set(outside.get(v.id)!, v.type);
