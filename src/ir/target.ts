@@ -7,17 +7,42 @@ export interface Target {
   /** Fixed subgroup width; 0 where there are none or the width varies. */
   readonly subgroupSize: number;
   readonly limits: TargetLimits;
-  /** Measured; used by the schedule's cost model. */
-  readonly measured: {
-    /** f32 matmul, GFLOP/s. */
-    readonly gflops: number;
-    /** Copy through a kernel, GB/s read plus written. */
-    readonly gigabytesPerSecond: number;
-    /** One more dispatch in a pass, microseconds. */
-    readonly dispatchMicroseconds: number;
-    /** How many times faster workgroup memory is read than a buffer in cache; 1 where both are the same memory. */
-    readonly workgroupMemoryGain: number;
-  };
+  /** What cost models count with: of a built-in target, or measured here by `tokenloom tune-device`. */
+  readonly measured: AdapterConstants;
+}
+
+/** How fast an adapter is, for every choice between ways to compute the same. */
+export interface AdapterConstants {
+  /** f32 matmul, GFLOP/s. */
+  readonly gflops: number;
+  /** Copy through a kernel, GB/s read plus written. */
+  readonly gigabytesPerSecond: number;
+  /** One more dispatch in a pass, microseconds. */
+  readonly dispatchMicroseconds: number;
+  /** How many times faster workgroup memory is read than a buffer in cache; 1 where both are the same memory. */
+  readonly workgroupMemoryGain: number;
+  /** From the text of the smallest shader to its first result, and more for each KiB of WGSL, milliseconds. */
+  readonly shaderMilliseconds?: number;
+  readonly shaderMillisecondsPerKibibyte?: number;
+  /** Of the tiles of contractions (codegen/tile-cost.ts), in place of its defaults. */
+  readonly tiles?: TileConstants;
+}
+
+/** Times in cycles of one multiply-add of all lanes of a core. */
+export interface TileConstants {
+  /** Cores that run workgroups at the same time, and multiply-adds of one in a cycle. */
+  readonly cores: number;
+  readonly lanes: number;
+  readonly cyclesPerMicrosecond: number;
+  /** Beginning a workgroup. */
+  readonly workgroup: number;
+  /** From one slab to the next: the read from a buffer, and two barriers. */
+  readonly slab: number;
+  /** Of every step: what a subgroup waits for workgroup memory, shared by the subgroups that a core has to choose from. */
+  readonly step: number;
+  /** Reading one value from workgroup memory, of a multiply-add; and one from a buffer. */
+  readonly near: number;
+  readonly far: number;
 }
 
 export interface TargetLimits {
@@ -104,12 +129,44 @@ export function checkTarget(data: unknown): readonly string[] {
     found.push(`has features other than ${known.join(", ")}`);
   if (!isAmount(t["subgroupSize"])) found.push("has no subgroupSize");
   for (const group of ["limits", "measured"] as const) {
-    const numbers = (typeof t[group] === "object" && t[group]) || {};
+    const numbers = recordOf(t[group]);
     for (const name of Object.keys(baseline[group]))
-      if (!isAmount((numbers as Readonly<Record<string, unknown>>)[name]))
-        found.push(`has no ${group}.${name}`);
+      if (!isAmount(numbers[name])) found.push(`has no ${group}.${name}`);
   }
+  return [...found, ...checkOptionalConstants(recordOf(t["measured"]))];
+}
+
+const tileNames = [
+  "cores",
+  "lanes",
+  "cyclesPerMicrosecond",
+  "workgroup",
+  "slab",
+  "step",
+  "near",
+  "far",
+] as const satisfies readonly (keyof TileConstants)[];
+
+function checkOptionalConstants(measured: Readonly<Record<string, unknown>>): readonly string[] {
+  const found: string[] = [];
+  for (const name of ["shaderMilliseconds", "shaderMillisecondsPerKibibyte"])
+    if (measured[name] !== undefined && !isAmount(measured[name]))
+      found.push(`has measured.${name}, which is no amount`);
+  if (measured["tiles"] === undefined) return found;
+  const tiles = recordOf(measured["tiles"]);
+  for (const name of tileNames) if (!isAmount(tiles[name])) found.push(`has no measured.tiles.${name}`);
+  for (const name of ["cores", "lanes", "cyclesPerMicrosecond"])
+    if (tiles[name] === 0) found.push(`has 0 for measured.tiles.${name}`);
   return found;
+}
+
+function recordOf(x: unknown): Readonly<Record<string, unknown>> {
+  return typeof x === "object" && x !== null ? (x as Readonly<Record<string, unknown>>) : {};
+}
+
+/** What is wrong with constants that were read, as of `checkTarget`. */
+export function checkConstants(data: unknown): readonly string[] {
+  return checkTarget({ ...baseline, measured: data });
 }
 
 function isAmount(x: unknown): boolean {
