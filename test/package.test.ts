@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -68,6 +69,8 @@ describe("the package", () => {
       "dist/index.d.ts",
       "dist/runtime/index.js",
       "dist/cli.js",
+      "dist/bin/cli.js",
+      "dist/bin/LICENSES.txt",
       "dist/explain/page.html",
       "dist/explain/code.json",
       "std/metaformer.model",
@@ -145,5 +148,22 @@ export async function logits(device: GPUDevice, weights: ReadonlyMap<string, Ten
     const model = join(installed, "examples/poolformer.model");
     const out = run(process.execPath, [command, "check", model, "--config", "s12", "--stats"], project);
     expect(out).toContain("11,915,176 parameters");
+    run(process.execPath, [command, "explain", model, "--config", "s12", "-o", "page.html"], project);
+    expect(readFileSync(join(project, "page.html"), "utf8")).toMatch(/^<!doctype html>/i);
+  });
+
+  it("names every package whose code is in the command", () => {
+    const bin = join(installed, "dist/bin");
+    const licences = readFileSync(join(bin, "LICENSES.txt"), "utf8");
+    const inside = readdirSync(bin)
+      .filter((f) => f.endsWith(".js"))
+      .flatMap((f) => [
+        ...readFileSync(join(bin, f), "utf8").matchAll(
+          /^(?:\/\/| {2}") ?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm,
+        ),
+      ])
+      .map(([, name]) => name!);
+    expect(inside).toContain("chevrotain");
+    for (const name of new Set(inside)) expect(licences).toContain(`\n\n${name} `);
   });
 });
