@@ -2,7 +2,7 @@
 // they are is found from the outputs backwards (ir/liveness.ts); here the graph is made again with just these boxes, in one sweep.
 // How axes relate is on the op's record, so this holds for any op whose result at a position needs that position of its inputs alone.
 
-import { constantOf, dim, sameDim, subDim, type Dim } from "../ir/dim.ts";
+import { constantOf, dim, sameDim, showDim, subDim, type Dim } from "../ir/dim.ts";
 import { GraphBuilder, preparedValues, typesOf } from "../ir/graph.ts";
 import type { AttrValue, Attrs, Graph, Node, Value, ValueId } from "../ir/graph.ts";
 import {
@@ -12,6 +12,7 @@ import {
   shapeAttr,
   tiesOf,
   type Liveness,
+  type Stop,
   type Tie,
 } from "../ir/liveness.ts";
 import {
@@ -27,6 +28,7 @@ import {
   type Box,
   type Range,
 } from "../ir/positions.ts";
+import { inputName } from "../ir/op.ts";
 import { nextIdAfter, printNode } from "../ir/print.ts";
 import { externalReads } from "../ir/rewrite-graph.ts";
 import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
@@ -44,7 +46,8 @@ const rule = livePositions.name;
 
 function run(graph: Graph, c: PassContext): PassResult {
   const liveness = liveBoxes(graph);
-  const refusals = liveness.stops.map(({ node, reason }): Refusal => {
+  const stops = [...liveness.stops, ...readersOfAll(graph, liveness)];
+  const refusals = stops.map(({ node, reason }): Refusal => {
     return { rule, reason, node: node.results[0]!.id, spans: node.spans };
   });
   const shrinks = graph.nodes.some((n) =>
@@ -53,6 +56,24 @@ function run(graph: Graph, c: PassContext): PassResult {
   if (!shrinks) return { graph, events: [], refusals };
   const { graph: smaller, events } = new Shrinker(graph, liveness, c).run();
   return { graph: smaller, events, refusals };
+}
+
+/** Where an axis ends because all of its positions go into the result: why none of those in front is dropped. */
+function readersOfAll(graph: Graph, liveness: Liveness): readonly Stop[] {
+  const types = typesOf(graph);
+  return graph.nodes.flatMap((node) => {
+    if (!node.results.some((r) => liveness.boxes.has(r.id))) return [];
+    const { shape } = node.results[0]!.type;
+    const ended = tiesOf(node, types).find(
+      ({ relation, size }) =>
+        relation.kind === "reduced" &&
+        constantOf(size) === undefined &&
+        !shape.some((d) => sameDim(d, size)),
+    );
+    if (!ended) return [];
+    const name = inputName(node.op, ended.input);
+    return [{ node, reason: `${node.op.name} reads all ${showDim(ended.size)} positions of ${name}` }];
+  });
 }
 
 interface Made {
