@@ -1,21 +1,29 @@
 // Between CPU tensors and the bytes a GPU buffer holds: element encodings and physical order.
 
 import { Bug } from "../support/bug.ts";
-import { elementCount, newData, stridesOfShape, type Tensor } from "./tensor.ts";
+import { elementCount, newData, stridesOfShape, type Tensor, type TensorData } from "./tensor.ts";
 import type { DType } from "./types.ts";
 import { halfFromBits, halfToBits } from "../support/half.ts";
 
-/** Row-major position of each element, walked in physical order. */
-export function* physicalOrder(shape: readonly number[], order: readonly number[]): Generator<number> {
+/** Calls `row` for every run of the innermost physical axis: where it starts in row-major order, how far its elements are apart there,
+ * how many they are, and where it starts in physical order. Runs, because a call for each element costs more than its copy. */
+function eachPhysicalRow(
+  shape: readonly number[],
+  order: readonly number[],
+  row: (base: number, step: number, count: number, at: number) => void,
+): void {
+  const count = elementCount(shape);
+  if (count === 0) return;
   const logical = stridesOfShape(shape);
   const sizes = order.map((a) => shape[a]!);
   const steps = order.map((a) => logical[a]!);
+  const last = sizes.length - 1;
+  const length = sizes[last] ?? 1;
   const at = sizes.map(() => 0);
-  const count = elementCount(shape);
   let base = 0;
-  for (let i = 0; i < count; i++) {
-    yield base;
-    for (let a = sizes.length - 1; a >= 0; a--) {
+  for (let done = 0; done < count; done += length) {
+    row(base, steps[last] ?? 0, length, done);
+    for (let a = last - 1; a >= 0; a--) {
       at[a]!++;
       base += steps[a]!;
       if (at[a]! < sizes[a]!) break;
@@ -25,17 +33,27 @@ export function* physicalOrder(shape: readonly number[], order: readonly number[
   }
 }
 
+/** The elements in physical order, in an array of the same kind. */
+function inPhysicalOrder(t: Tensor, order: readonly number[]): TensorData {
+  const { data } = t;
+  const out = data.slice();
+  eachPhysicalRow(t.shape, order, (base, step, count, at) => {
+    for (let k = 0; k < count; k++) out[at + k] = data[base + k * step]!;
+  });
+  return out;
+}
+
 /** Bytes as the device stores the tensor, padded to a multiple of four. */
 export function encodeTensor(t: Tensor, dtype: DType, order?: readonly number[]): Uint8Array<ArrayBuffer> {
   const count = elementCount(t.shape);
-  const values = order ? Array.from(physicalOrder(t.shape, order), (at) => t.data[at]!) : t.data;
+  const values = order ? inPhysicalOrder(t, order) : t.data;
   switch (dtype) {
     case "f32":
-      return bytesOfArray(Float32Array.from(values));
+      return bytesOfArray(new Float32Array(values));
     case "i32":
-      return bytesOfArray(Int32Array.from(values));
+      return bytesOfArray(new Int32Array(values));
     case "u32":
-      return bytesOfArray(Uint32Array.from(values));
+      return bytesOfArray(new Uint32Array(values));
     case "bool":
       return bytesOfArray(Uint32Array.from(values, (x) => (x === 0 ? 0 : 1)));
     case "f16": {
@@ -63,8 +81,9 @@ export function decodeTensor(
   const stored = storedView(bytes, dtype, count);
   if (!order) data.set(stored);
   else {
-    let i = 0;
-    for (const at of physicalOrder(shape, order)) data[at] = stored[i++]!;
+    eachPhysicalRow(shape, order, (base, step, n, at) => {
+      for (let k = 0; k < n; k++) data[base + k * step] = stored[at + k]!;
+    });
   }
   return { dtype, shape, data };
 }
@@ -79,7 +98,7 @@ function storedView(bytes: ArrayBuffer, dtype: DType, count: number): ArrayLike<
     case "bool":
       return new Uint32Array(bytes, 0, count);
     case "f16":
-      return Array.from(new Uint16Array(bytes, 0, count), halfFromBits);
+      return Float32Array.from(new Uint16Array(bytes, 0, count), halfFromBits);
     default:
       throw new Bug(`no encoding for ${String(dtype satisfies never)}`);
   }

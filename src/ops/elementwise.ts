@@ -42,7 +42,7 @@ import {
   same,
   sentences,
 } from "./define.ts";
-import { broadcastOffsets } from "./loops.ts";
+import { broadcastRows } from "./loops.ts";
 
 /** Which element types an op takes. */
 export type Domain = "float" | "integer" | "numeric";
@@ -151,9 +151,15 @@ function checkDomain(c: InferContext, domain: Domain, input: string) {
 
 /** y = f(a, b) with broadcasting. */
 export function applyBroadcast(a: Tensor, b: Tensor, y: Tensor, f: (a: number, b: number) => number): void {
-  const atA = broadcastOffsets(a.shape, y.shape);
-  const atB = broadcastOffsets(b.shape, y.shape);
-  for (let i = 0; i < y.data.length; i++) y.data[i] = f(a.data[atA[i]!]!, b.data[atB[i]!]!);
+  const rowsOfA = broadcastRows(a.shape, y.shape);
+  const rowsOfB = broadcastRows(b.shape, y.shape);
+  const width = y.shape.at(-1) ?? 1;
+  for (let row = 0, i = 0; i < y.data.length; row++) {
+    let atA = rowsOfA.starts[row]!;
+    let atB = rowsOfB.starts[row]!;
+    for (const end = i + width; i < end; i++, atA += rowsOfA.step, atB += rowsOfB.step)
+      y.data[i] = f(a.data[atA]!, b.data[atB]!);
+  }
 }
 
 /** A constant of the same element type as `like`. */

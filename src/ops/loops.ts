@@ -18,14 +18,25 @@ export function offsets(shape: readonly number[], strides: readonly number[]): U
   return out;
 }
 
-/** Offset into an input of `shape` for every element of `result`, which it broadcasts to. */
-export function broadcastOffsets(shape: readonly number[], result: readonly number[]): Uint32Array {
+/** Strides of an input of `shape` along the axes of `result`, which it broadcasts to. */
+function broadcastStrides(shape: readonly number[], result: readonly number[]): readonly number[] {
   const own = stridesOfShape(shape);
   const skip = result.length - shape.length;
-  return offsets(
-    result,
-    result.map((_, i) => (i < skip || shape[i - skip] === 1 ? 0 : own[i - skip]!)),
-  );
+  return result.map((_, i) => (i < skip || shape[i - skip] === 1 ? 0 : own[i - skip]!));
+}
+
+/** Offset into an input of `shape` for every element of `result`, which it broadcasts to. */
+export function broadcastOffsets(shape: readonly number[], result: readonly number[]): Uint32Array {
+  return offsets(result, broadcastStrides(shape, result));
+}
+
+/** The same by rows along the last axis: where each row of the result starts in the input, and how far its elements are apart there. */
+export function broadcastRows(
+  shape: readonly number[],
+  result: readonly number[],
+): { readonly starts: Uint32Array; readonly step: number } {
+  const strides = broadcastStrides(shape, result);
+  return { starts: offsets(result.slice(0, -1), strides.slice(0, -1)), step: strides.at(-1) ?? 0 };
 }
 
 /** The index along one axis, for every element. */

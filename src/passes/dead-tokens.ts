@@ -66,9 +66,7 @@ function readersOfAll(graph: Graph, liveness: Liveness): readonly Stop[] {
     const { shape } = node.results[0]!.type;
     const ended = tiesOf(node, types).find(
       ({ relation, size }) =>
-        relation.kind === "reduced" &&
-        constantOf(size) === undefined &&
-        !shape.some((d) => sameDim(d, size)),
+        relation.kind === "reduced" && constantOf(size) === undefined && !shape.some((d) => sameDim(d, size)),
     );
     if (!ended) return [];
     const name = inputName(node.op, ended.input);

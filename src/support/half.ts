@@ -2,37 +2,41 @@
 
 const double = new Float64Array(1);
 const words = new Uint32Array(double.buffer);
-/** Adding and subtracting it rounds a number below 2^51 to an integer, ties to even. */
-const roundingOffset = 1.5 * 2 ** 52;
-
-/** Floor of the binary logarithm of a positive normal double. */
-function exponentOf(x: number): number {
-  double[0] = x;
-  return ((words[1]! >>> 20) & 0x7ff) - 1023;
-}
 
 /** The nearest f16 value, ties to even; beyond 65504 by half a unit it is infinite. */
-export function roundToHalf(x: number): number {
-  const magnitude = Math.abs(x);
-  if (!(magnitude < 65520)) return Number.isNaN(x) ? x : x > 0 ? Infinity : -Infinity;
-  if (magnitude === 0) return x;
-  const unit = 2 ** (Math.max(exponentOf(magnitude), -14) - 10);
-  const rounded = (magnitude / unit + roundingOffset - roundingOffset) * unit;
-  return x < 0 ? -rounded : rounded;
+export const roundToHalf = (x: number): number => halfFromBits(halfToBits(x));
+
+/** The bits of the nearest f16 value, ties to even. Works on the bits of the double: tensors of millions of elements come through here. */
+export function halfToBits(x: number): number {
+  double[0] = x;
+  const low = words[0]!;
+  const high = words[1]!;
+  const sign = (high >>> 16) & 0x8000;
+  const exponent = ((high >>> 20) & 0x7ff) - 1023 + 15;
+  const fraction = high & 0xfffff;
+  if (exponent > 30) return x !== x ? 0x7e00 : sign | 0x7c00;
+  if (exponent < -10) return sign;
+  // Below the smallest normal value the leading one is a bit of the fraction, and what is left of that is shifted out.
+  const subnormal = exponent < 1;
+  const kept = subnormal ? fraction | 0x100000 : fraction;
+  const shift = subnormal ? 11 - exponent : 10;
+  const bits = (subnormal ? 0 : exponent << 10) | (kept >>> shift);
+  const half = 1 << (shift - 1);
+  const rest = kept & (2 * half - 1);
+  const up = rest > half || (rest === half && (low !== 0 || (bits & 1) === 1));
+  // A carry goes into the exponent, and from the largest value on to infinity, as it should.
+  return sign | (bits + (up ? 1 : 0));
 }
 
-export function halfToBits(x: number): number {
-  if (Number.isNaN(x)) return 0x7e00;
-  const value = roundToHalf(x);
-  const magnitude = Math.abs(value);
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  if (magnitude === Infinity) return sign | 0x7c00;
-  if (magnitude < 2 ** -14) return sign | (magnitude * 2 ** 24);
-  const exponent = exponentOf(magnitude);
-  return sign | ((exponent + 15) << 10) | ((magnitude / 2 ** exponent - 1) * 1024);
-}
+/** The value of each of the 65,536 patterns, made when first asked for. */
+let values: Float32Array | undefined;
 
 export function halfFromBits(bits: number): number {
+  values ??= Float32Array.from({ length: 2 ** 16 }, (_, i) => valueOfBits(i));
+  return values[bits & 0xffff]!;
+}
+
+function valueOfBits(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 31;
   const fraction = bits & 1023;
