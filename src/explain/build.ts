@@ -145,6 +145,7 @@ function entryDoc(
       cost: after.cost,
     };
   });
+  const maker = computing(before);
   const profile = options.profiles?.[entry.name];
   return {
     name: entry.name,
@@ -157,7 +158,7 @@ function entryDoc(
     steps: stepDocs,
     dispatches: entry.dispatches.map((d): DispatchDoc => ({
       kernel: d.kernel,
-      nodes: [...new Set(d.nodes.map((id) => computing(id, before)))],
+      nodes: [...new Set(d.nodes.map(maker))],
       buffers: d.buffers,
       params: d.params.map((value, i) => ({ name: plan.kernels[d.kernel]!.params[i]?.name ?? "", value })),
       grid: d.grid.map(size) as unknown as DispatchDoc["grid"],
@@ -173,8 +174,15 @@ function entryDoc(
 }
 
 /** The node of the last graph that a value belongs to: its own, or the group whose sums in parts it holds (`%6.%301`). */
-function computing(id: string, { nodes }: GraphDoc): string {
-  return nodes.find((n) => n.results.some((r) => id === r.id || id.startsWith(`${r.id}.`)))?.id ?? id;
+function computing({ nodes }: GraphDoc): (id: string) => string {
+  const makers = new Map(nodes.flatMap((n) => n.results.map((r) => [r.id, n.id])));
+  return (id) => {
+    for (let end = id.length; end > 0; end = id.lastIndexOf(".", end - 1)) {
+      const maker = makers.get(id.slice(0, end));
+      if (maker !== undefined) return maker;
+    }
+    return id;
+  };
 }
 
 function firedDoc({ spans, ...e }: RewriteEvent, places: Places): FiredDoc {

@@ -269,6 +269,19 @@ export function withDefaults(op: OpDefinition, attrs: Attrs): Attrs {
 
 /** The value's type, wherever it is declared; build one map per graph, not one per look-up. */
 export function typesOf(graph: Graph): ReadonlyMap<ValueId, TensorType> {
+  return remembered(graphTypes, graph, () => findTypes(graph));
+}
+
+const graphTypes = new WeakMap<Graph, ReadonlyMap<ValueId, TensorType>>();
+
+/** What follows from a graph alone is found once: graphs never change, and every pass asks. */
+function remembered<T>(known: WeakMap<Graph, T>, graph: Graph, find: () => T): T {
+  let found = known.get(graph);
+  if (found === undefined) known.set(graph, (found = find()));
+  return found;
+}
+
+function findTypes(graph: Graph): ReadonlyMap<ValueId, TensorType> {
   const types = new Map<ValueId, TensorType>();
   for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) types.set(x.id, x.type);
   for (const n of graph.nodes) for (const r of n.results) types.set(r.id, r.type);
@@ -307,6 +320,12 @@ function hasOneSize(n: Node): boolean {
 
 /** Ids of values that depend on weights and constants alone, and have one size: the prepare program. */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
+  return remembered(graphPrepared, graph, () => findPrepared(graph));
+}
+
+const graphPrepared = new WeakMap<Graph, ReadonlySet<ValueId>>();
+
+function findPrepared(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
     if (n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))

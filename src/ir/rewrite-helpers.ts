@@ -18,16 +18,23 @@ export function countUses(graph: Graph): ReadonlyMap<ValueId, number> {
   return uses;
 }
 
+/** Graphs in which every node is read. */
+const live = new WeakSet<Graph>();
+
 /** Without the nodes that nothing reads. Weights stay: they are the model's contract with its checkpoint. */
 export function removeDead(graph: Graph): Graph {
+  if (live.has(graph)) return graph;
   const read = new Set<ValueId>(externalReads(graph));
   const kept: Node[] = [];
-  for (const n of [...graph.nodes].reverse()) {
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const n = graph.nodes[i]!;
     if (!n.results.some((r) => read.has(r.id))) continue;
     for (const x of n.inputs) read.add(x);
     kept.push(n);
   }
-  return kept.length === graph.nodes.length ? graph : { ...graph, nodes: kept.reverse() };
+  const left = kept.length === graph.nodes.length ? graph : { ...graph, nodes: kept.reverse() };
+  live.add(left);
+  return left;
 }
 
 /** Everything that reads a key of the map reads its value instead; chains in the map are followed. */

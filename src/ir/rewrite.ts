@@ -21,6 +21,7 @@ import type { Annotation, Attrs, Graph, Node, Value, ValueId } from "./graph.ts"
 import { inferTypes, type OpLookup } from "./op.ts";
 import { printNode, printNodeWhole } from "./print.ts";
 import { RewriteGraph, type Cell } from "./rewrite-graph.ts";
+import { removeDead } from "./rewrite-helpers.ts";
 import type {
   NewNodeOptions,
   Refusal,
@@ -46,6 +47,10 @@ export function rewrite(
   lookup: OpLookup,
   options: RewriteOptions = {},
 ): RewriteResult {
+  // Most passes have nothing to do in most graphs; counting its reads would be all of their time.
+  const roots = new Set(rules.flatMap((r) => r.roots));
+  if (!graph.nodes.some((n) => roots.has(n.op.name)))
+    return { graph: removeDead(graph), events: [], refusals: [] };
   return new Rewriter(graph, rules, lookup, options).run();
 }
 

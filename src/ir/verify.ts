@@ -10,8 +10,14 @@ import { isDimValue, nextIdAfter, printNode } from "./print.ts";
 import { axisLetters, dtypes, sameShape, showType, type TensorType } from "./types.ts";
 
 export function verifyGraph(graph: Graph): string[] {
-  return new Verifier(graph).run();
+  if (soundGraphs.has(graph)) return [];
+  const faults = new Verifier(graph).run();
+  if (faults.length === 0) soundGraphs.add(graph);
+  return faults;
 }
+
+/** Graphs never change: one that a pass leaves as it is needs no second look. */
+const soundGraphs = new WeakSet<Graph>();
 
 type InputTypes = readonly (TensorType | undefined)[];
 

@@ -255,12 +255,19 @@ export function applyPass(pass: Pass, graph: Graph, c: PassContext): PassResult 
 function faultOf(graph: Graph, given: ReadonlySet<PropertyName>): string | undefined {
   const [fault] = verifyGraph(graph);
   if (fault !== undefined) return fault;
+  const known = holds.get(graph) ?? new Set();
+  holds.set(graph, known);
   for (const p of properties) {
-    const place = given.has(p.name) ? p.check(graph) : null;
+    if (!given.has(p.name) || known.has(p.name)) continue;
+    const place = p.check(graph);
     if (place !== null) return `the graph is no longer ${p.name}: ${place}`;
+    known.add(p.name);
   }
   return undefined;
 }
+
+/** Properties that were found to hold: most passes leave most graphs as they are. */
+const holds = new WeakMap<Graph, Set<PropertyName>>();
 
 function failed(pass: Pass, graph: Graph, message: string, cause?: unknown): Bug {
   const facts = cause instanceof Bug ? cause.facts : {};
