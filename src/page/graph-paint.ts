@@ -74,7 +74,7 @@ export function paint(c: CanvasRenderingContext2D, p: PaintInput, colours: Palet
   for (const x of visible) if (isBox(x.item) && x.item.open) paintWall(c, x, p, colours);
   const lines = scene.lines.filter((l) => touches(l, seen));
   for (const l of lines) paintLine(c, l, p, colours);
-  if (camera.scale >= DETAILED) for (const l of lines) if (l.labelled) paintShape(c, l, p, colours);
+  if (camera.scale >= DETAILED) paintShapes(c, lines, visible, p, colours);
   for (const x of visible)
     if (isBox(x.item) && x.item.open) paintTitle(c, x, p, colours);
     else paintLeaf(c, x, p, colours);
@@ -284,16 +284,37 @@ function arrow(c: CanvasRenderingContext2D, points: readonly number[]): void {
   c.fill();
 }
 
-/** The shape, where the value leaves its maker. */
-function paintShape(c: CanvasRenderingContext2D, l: Line, p: PaintInput, k: Palette): void {
-  const text = p.shape(l.value);
-  if (text === "") return;
-  const [x, y] = [l.points[0]! + 5, l.points[1]! + 11];
+/** Shapes, where values leave their makers; those of several results of one node beside each other. */
+function paintShapes(
+  c: CanvasRenderingContext2D,
+  lines: readonly Line[],
+  visible: readonly Placed[],
+  p: PaintInput,
+  k: Palette,
+): void {
   c.font = MONO;
   c.textAlign = "left";
   c.textBaseline = "middle";
   c.globalAlpha = p.anyLit ? 0.5 : 1;
   c.fillStyle = k["quiet"]!;
-  c.fillText(text, x, y);
+  const bottoms = new Map(visible.map((x) => [x.item, x.y + x.h]));
+  const taken = new Map<
+    Item | undefined,
+    { readonly from: number; readonly to: number; readonly y: number }[]
+  >();
+  for (const l of lines) {
+    const text = l.labelled ? p.shape(l.value) : "";
+    if (text === "") continue;
+    const y = Math.max(l.points[1]!, bottoms.get(l.from!) ?? -Infinity) + 11;
+    const width = c.measureText(text).width;
+    const beside = taken.get(l.from) ?? [];
+    let x = l.points[0]! + 5;
+    for (const t of beside)
+      if (Math.abs(t.y - y) < 11 && x < t.to + 8 && x + width > t.from - 8) x = t.to + 8;
+    beside.push({ from: x, to: x + width, y });
+    beside.sort((a, b) => a.from - b.from);
+    taken.set(l.from, beside);
+    c.fillText(text, x, y);
+  }
   c.globalAlpha = 1;
 }

@@ -14,6 +14,11 @@ import { isBox, treeOf, type Box, type Item, type Tree } from "./tree.ts";
 /** Boxes are opened, outermost first, until this many things are in sight. */
 const AT_FIRST = 45;
 
+/** Where the map may be, as style.css has it: the first is its place unless another hides less. */
+const corners = ["bottom right", "bottom left", "top right", "top left"] as const;
+/** Its size with the space around it. */
+const MAP_SIZE = { w: 122, h: 202 } as const;
+
 export class GraphView {
   readonly #app: App;
   readonly #canvas = byId<HTMLCanvasElement>("graph");
@@ -134,7 +139,7 @@ export class GraphView {
     if (!this.#fitted) this.fit();
     for (const t of then) t();
     const boxes = [...tree.items.values()].filter((x) => isBox(x) && x.open).length;
-    fill(this.#status, `${tree.items.size - boxes} shown of ${tree.root.size}`);
+    fill(this.#status, `${tree.items.size - boxes}/${tree.root.size}`);
     document.documentElement.dataset["graph"] = String(this.#app.view.step);
     this.#draw();
     this.#drawMap();
@@ -287,6 +292,22 @@ export class GraphView {
     return { kx, ky: whole, left: (clientWidth - w * kx) / 2 };
   }
 
+  /** Into the corner where it hides the fewest nodes. */
+  #placeMap(): void {
+    const { scale, x, y } = this.#camera;
+    const leaves = this.#scene!.placed.filter((p) => !(isBox(p.item) && p.item.open));
+    const hidden = corners.map((corner) => {
+      const left = corner.endsWith("left") ? 0 : this.#width - MAP_SIZE.w;
+      const top = corner.startsWith("top") ? 0 : this.#height - MAP_SIZE.h;
+      const across = (p: Placed): boolean =>
+        p.x * scale + x < left + MAP_SIZE.w && (p.x + p.w) * scale + x > left;
+      const down = (p: Placed): boolean =>
+        p.y * scale + y < top + MAP_SIZE.h && (p.y + p.h) * scale + y > top;
+      return leaves.filter((p) => across(p) && down(p)).length;
+    });
+    this.#map.dataset["corner"] = corners[hidden.indexOf(Math.min(...hidden))]!;
+  }
+
   #drawMap(): void {
     const c = this.#map.getContext("2d");
     const scene = this.#scene;
@@ -330,6 +351,7 @@ export class GraphView {
     const x = (this.#width - scene.w * scale) / 2;
     this.#camera = { scale, x, y: Math.max(pad, (this.#height - scene.h * scale) / 2) };
     if (scene.h * scale > this.#height - 2 * pad) this.#camera = { scale, x, y: pad };
+    this.#placeMap();
     this.#draw();
   }
 

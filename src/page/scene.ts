@@ -56,6 +56,8 @@ export function sizeOf(item: Item): LayoutLeaf {
 }
 
 export function secondLine(item: Item): string {
+  // A group of one op is called what it holds.
+  if (item.kind === "group" && item.detail === item.label) return "";
   if (!isBox(item) || item.kind === "group") return item.detail;
   const ops = `${item.size} op${item.size === 1 ? "" : "s"}`;
   return item.detail === "" ? ops : `${item.detail} · ${ops}`;
