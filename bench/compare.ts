@@ -1,6 +1,8 @@
-// How far two results are apart, and what a list of times says. Pure.
+// How far two results are apart. Pure.
 
 import type { Tensor } from "../src/ir/tensor.ts";
+
+export { median, quantile } from "../src/support/statistics.ts";
 
 /**
  * Largest difference, relative to the largest number of the second tensor, or to `floor` where all are smaller. Equal infinities and two NaNs do not
@@ -19,13 +21,3 @@ export function difference(a: Tensor, b: Tensor, floor = 1e-30): number {
   for (const y of b.data) if (Number.isFinite(y)) largest = Math.max(largest, Math.abs(y));
   return worst / largest;
 }
-
-/** Of sorted or unsorted numbers; between two of them where the place is between two. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (sorted.length - 1) * q;
-  const [low, high] = [sorted[Math.floor(at)] ?? NaN, sorted[Math.ceil(at)] ?? NaN];
-  return low + (high - low) * (at - Math.floor(at));
-}
-
-export const median = (values: readonly number[]): number => quantile(values, 0.5);

@@ -6,6 +6,7 @@
 //   const { logits } = await session.run({ image });
 
 import { lowerModule, type Lowered } from "./codegen/lower.ts";
+import type { TunedSource } from "./codegen/tuned.ts";
 import { packConstants, repackConstants } from "./codegen/pack.ts";
 import { elaborate, type Elaborated } from "./elaborate/elaborate.ts";
 import type { Resolve, SourceText } from "./elaborate/files.ts";
@@ -49,6 +50,7 @@ export { lookupOp } from "./ops/index.ts";
 export { baseline, builtinTargets, lavapipe, swiftshader } from "./ir/target.ts";
 export { parseFile as parse };
 export type { Diagnostic, Graph, Kernel, Module, Plan, Session, SourceText, Resolve, Step, Target, Tensor };
+export type { TunedEntry, TunedSource, TunedTable } from "./codegen/tuned.ts";
 export { format } from "./parser/format.ts";
 export { toDot } from "./viewers/dot.ts";
 export { toModelExplorer } from "./viewers/model-explorer.ts";
@@ -69,6 +71,12 @@ export interface CompileOptions extends PassSelection {
   readonly target?: Target;
   /** Schedules by kernel name, value or `*`, in place of those that would be chosen (docs/ir.md). */
   readonly schedules?: Readonly<Record<string, string>>;
+  /** Sizes that runs are expected to have (`{ B: 8 }`): schedules are chosen for them, and run for any. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Schedules that `tokenloom tune-schedules` measured (docs/performance.md). */
+  readonly tuned?: readonly TunedSource[];
+  /** What a millisecond of shader compilation counts, of one of a run; 0.002 unless given. */
+  readonly firstRunWeight?: number;
   /** How routed experts are computed, in place of what counts would choose (docs/experts.md). */
   readonly experts?: ExpertWay;
   /** Token reduction on all attention of the model, as text: `tome:r=8` (docs/token-reduction.md). */
@@ -148,6 +156,9 @@ export function compileModule(module: Module, options: CompileOptions = {}, fron
     compiler: version,
     settings: settingsOf(behind.settings, options),
     ...(options.schedules && { schedules: options.schedules }),
+    ...(options.sizes && { sizes: options.sizes }),
+    ...(options.tuned && { tuned: options.tuned }),
+    ...(options.firstRunWeight !== undefined && { firstRunWeight: options.firstRunWeight }),
   });
   return { ...behind, plan: lowered.plan, kernels: lowered.kernels, lowered };
 }

@@ -22,6 +22,14 @@ export const cliCodes: Readonly<Record<string, string>> = {
     "`compile` takes one thing: a model file, or with `--from` the graph text that `compile --to` wrote.",
   "calibrate-number":
     "A flag of `calibrate-router` is out of its range. The message has the flag and the range.",
+  "first-run-weight":
+    "`--first-run-weight` says what a millisecond of shader compilation counts against one of a run: a number from 0 up.",
+  "tuned-adapter":
+    "Schedules are tuned for one adapter with its driver. Those of another are not used; a compiled folder has them in its kernels and keeps them.",
+  "tuned-content":
+    "A file of tuned schedules is damaged or of another version. Nothing of it is used; `tokenloom tune-schedules` makes it anew.",
+  "tuned-missing": "`--tuned` names a compiled folder that has tuned schedules, the file itself, or `none`.",
+  "tune-schedules": "A flag of `tune-schedules` is out of its range. The message has the flag and the range.",
   "dim-spec": "`--dim` takes a name and a whole number: `--dim B=2 H=224`.",
   "export-flag": "A flag of `export` means nothing for the format that is written. Leave it out.",
   "export-format":

@@ -18,6 +18,7 @@ import { replayCommand } from "./replay.ts";
 import { reduceReportCommand } from "./reduce-report.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
+import { tuneSchedulesCommand } from "./tune-schedules.ts";
 import { verifyCommand } from "./verify.ts";
 
 export function addCommands(program: Command): void {
@@ -29,6 +30,7 @@ export function addCommands(program: Command): void {
     runCommand,
     verifyCommand,
     benchCommand,
+    tuneSchedulesCommand,
     reduceReportCommand,
     rankLayersCommand,
     cascadeReportCommand,

@@ -24,6 +24,7 @@ import { render, renderJson } from "../support/render.ts";
 import { refuseAdapters, withAdapters } from "./adapter.ts";
 import { readBytes } from "./files.ts";
 import { withReroute } from "./reroute.ts";
+import { tunedSources } from "./tuned.ts";
 
 export const colors = createColors(process.stdout.isTTY && !process.env["NO_COLOR"]);
 
@@ -74,6 +75,11 @@ export interface ModelFlags {
   readonly reroute?: boolean;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
+  /** Values of symbols that schedules are chosen for. */
+  readonly dim?: readonly string[];
+  /** A folder or file with tuned schedules, or `none`. */
+  readonly tuned?: string;
+  readonly firstRunWeight?: string;
   /** Low-rank adapters, and how they are put in. */
   readonly adapter?: readonly string[];
   readonly adapterMode?: string;
@@ -105,9 +111,36 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.reduce && { reduce: flags.reduce }),
     ...(flags.experts && { experts: flags.experts }),
     ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),
+    ...(flags.dim && { sizes: sizesOf(flags.dim) }),
+    tuned: tunedSources(target, flags.tuned),
+    ...(flags.firstRunWeight !== undefined && { firstRunWeight: weightOf(flags.firstRunWeight) }),
     ...(flags.stopAfter !== undefined && { stopAfter: flags.stopAfter }),
     ...(target && { target }),
   };
+}
+
+/** `--dim B=2 H=224`. */
+export function sizesOf(list: readonly string[] | undefined): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (const [name, text] of Object.entries(settings(list))) {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new InputError([
+        error("dim-spec", `--dim ${name}=${text} is no size`, { help: "write --dim B=2" }),
+      ]);
+    out[name] = value;
+  }
+  return out;
+}
+
+export function weightOf(text: string): number {
+  const weight = Number(text);
+  if (text !== "" && Number.isFinite(weight) && weight >= 0) return weight;
+  throw new InputError([
+    error("first-run-weight", `--first-run-weight ${text} is no number from 0 up`, {
+      help: "0 counts steady runs alone; 0.002, the default, a shader as 500 runs; 1 the first run as much as the others",
+    }),
+  ]);
 }
 
 /** Text of graphs is longer than the model it came from. */

@@ -1,7 +1,8 @@
 // `compile`: a model and its weights to a folder that runs without the compiler, or to graph text that is gone on from.
 
 import { weightSpecs } from "./adapter.ts";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { packWeights, printStopped, settleGuards, type Target } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
@@ -17,6 +18,7 @@ import {
 } from "./common.ts";
 import { writeVariants } from "./folder.ts";
 import { modelOptions } from "./options.ts";
+import { tunedFile, writeTuned } from "./tuned.ts";
 import { weightsFor } from "./weights.ts";
 
 interface CompileFlags extends ModelFlags {
@@ -38,6 +40,7 @@ export function compileCommand(program: Command): void {
       ),
   )
     .option("--weights <spec...>", "FILE.safetensors, NAMESPACE=FILE, or seed:N")
+    .option("--dim <name=value...>", "sizes to choose schedules for; the plan runs for any")
     .option(
       "--to <pass>",
       "stop behind this pass (`none`: before the first) and write graph text; needs no weights",
@@ -81,12 +84,17 @@ async function compileTo(named: string | undefined, flags: CompileFlags): Promis
   const variants = targets.map((target, i) => {
     const { compiled, outcomes } = settleGuards(i === 0 ? first : compileFile(file, flags, target), weights);
     const leftOut = outcomes.filter((o) => !o.holds).map((o) => o.pass);
-    return { plan: compiled.plan, constants: packWeights(compiled, weights), leftOut };
+    const { plan, lowered } = compiled;
+    return { plan, constants: packWeights(compiled, weights), leftOut, tuned: lowered.tuned };
   });
   // Guards depend on the weights alone.
   const { leftOut } = variants[0]!;
   if (!flags.json) for (const pass of leftOut) print(`${pass} is left out: these weights do not allow it`);
-  const files = writeVariants(folder, variants);
+  const files = [...writeVariants(folder, variants)];
+  const [own] = variants;
+  const { adapter } = own!.plan.target;
+  rmSync(join(folder, tunedFile), { force: true });
+  if (adapter !== undefined && own!.tuned.length > 0) files.push(writeTuned(folder, adapter, own!.tuned));
   const facts = variants.map(({ plan, constants }) => ({
     kernels: plan.kernels.length,
     dispatches: plan.entries.map((e) => e.dispatches.length),

@@ -17,6 +17,14 @@ export function modelOptions(command: Command): Command {
       "--schedule <name=schedule...>",
       "how a contraction is cut, by kernel name, value or *, in place of the one that would be chosen",
     )
+    .option(
+      "--tuned <path>",
+      "tuned schedules of a compiled folder too, before those of the cache; none: neither",
+    )
+    .option(
+      "--first-run-weight <w>",
+      "what a millisecond of shader compilation counts, of one of a run (default 0.002)",
+    )
     .option("--adapter <spec...>", "a LoRA adapter as PEFT saves it: its folder, or NAME=FOLDER")
     .option(
       "--adapter-mode <mode>",

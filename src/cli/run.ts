@@ -20,8 +20,8 @@ import {
   milliseconds,
   need,
   print,
-  settings,
   showJson,
+  sizesOf,
   type ModelFlags,
 } from "./common.ts";
 import { showDigits } from "./digits.ts";
@@ -30,6 +30,7 @@ import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { printRouting, splitRouting, withRouting } from "./routing.ts";
 import { takeRows } from "./rows.ts";
+import { noteTunedElsewhere } from "./tuned.ts";
 import { weightsFor } from "./weights.ts";
 
 export interface RunFlags extends ModelFlags {
@@ -98,6 +99,7 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
         }),
       ]);
     const { plan, constants, variants } = openFolder(file, device);
+    noteTunedElsewhere(file, device.target);
     const inputs = await inputsFor(plan, { ...flags, input: inputSpecs(file, flags.input) });
     const recorded = flags.input === undefined ? await recordedIn(file, plan) : undefined;
     const session = await createSession(device.device, plan, constants, options);
@@ -157,16 +159,7 @@ export function dimsFor(
 }
 
 export function dimsOf(flags: RunFlags): Record<string, number> {
-  const out: Record<string, number> = {};
-  for (const [name, text] of Object.entries(settings(flags.dim))) {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < 0)
-      throw new InputError([
-        error("dim-spec", `--dim ${name}=${text} is no size`, { help: "write --dim B=2" }),
-      ]);
-    out[name] = value;
-  }
-  return out;
+  return sizesOf(flags.dim);
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {

@@ -47,12 +47,13 @@ export function contractionSteps(
   target: Target,
   bounds: Bounds = {},
   forced?: ContractionSchedule,
+  whyForced?: string,
 ): readonly GroupStep[] {
   const products = productsOf(region);
   const [roles] = products;
   const facts = factsOf(region, products, target, bounds);
   const schedule = forced ?? chooseSchedule(facts);
-  const why = forced ? "it was asked for with --schedule" : whySchedule(facts, schedule);
+  const why = whyForced ?? whySchedule(facts, schedule);
   const refused = refuseSchedule(schedule, facts);
   if (refused !== undefined) throw new Bug(`${showSchedule(schedule)}: ${refused}`);
   if (schedule.split === 1) {

@@ -3,7 +3,17 @@
 // neighbours in memory.
 
 import { Bug } from "../support/bug.ts";
-import { constantOf, isMultipleOf, productDim, sameDim, substituteDim, type Dim } from "../ir/dim.ts";
+import {
+  constantOf,
+  evaluateDim,
+  isMultipleOf,
+  productDim,
+  sameDim,
+  substituteDim,
+  symbolsOf,
+  type Dim,
+  type DimEnv,
+} from "../ir/dim.ts";
 import { f32, splat, u32 } from "../ir/expr.ts";
 import type { Node, Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
@@ -67,21 +77,38 @@ export function factsOf(
   products: readonly [Roles, ...Roles[]],
   target: Target,
   bounds: Bounds = {},
+  expected: DimEnv = {},
 ): ContractionFacts {
   const [roles] = products;
   const columns = sizeOf(roles, roles.columns);
   const inner = roles.columns.at(-1)!;
+  const rows = substituteDim(sizeOf(roles, roles.rows), bounds);
+  const batch = substituteDim(sizeOf(roles, roles.batch), bounds);
+  const steps = productDim(roles.spec.reduce);
+  const sizes = expectedSizes({ rows, columns, batch, reduction: steps }, expected);
   return {
-    target,
-    rows: substituteDim(sizeOf(roles, roles.rows), bounds),
-    columns,
-    batch: substituteDim(sizeOf(roles, roles.batch), bounds),
+    ...{ target, rows, columns, batch, steps },
     reduction: roles.spec.reduce.at(-1)!,
+    ...(sizes && { expected: sizes }),
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
     ...(roles.spec.group && { groupTile: roles.spec.group.tile }),
     ...(products.length > 1 && { products: products.length }),
   };
+}
+
+/** Sizes of a run with these values of symbols; undefined where one is open still. */
+function expectedSizes(
+  sizes: Readonly<Record<"rows" | "columns" | "batch" | "reduction", Dim>>,
+  env: DimEnv,
+): ContractionFacts["expected"] {
+  const of = (d: Dim): number =>
+    [...symbolsOf(d)].every((s) => Object.hasOwn(env, s)) ? evaluateDim(d, env) : NaN;
+  const [rows, columns] = [of(sizes.rows), of(sizes.columns)];
+  const [batch, reduction] = [of(sizes.batch), of(sizes.reduction)];
+  return [rows, columns, batch, reduction].some(Number.isNaN)
+    ? undefined
+    : { rows, columns, batch, reduction };
 }
 
 /** Is the row operand contiguous along the innermost reduction axis, in fours? */

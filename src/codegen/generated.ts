@@ -31,8 +31,23 @@ export class Generated {
   }
 }
 
+interface Canonical {
+  readonly text: string;
+  readonly ids: readonly ValueId[];
+}
+
+const texts = new WeakMap<Region, Canonical>();
+
 /** The text of a body with its values numbered in order, and their ids in that order. */
-function canonical(body: Region): { readonly text: string; readonly ids: readonly ValueId[] } {
+export function canonical(body: Region): Canonical {
+  const known = texts.get(body);
+  if (known) return known;
+  const made = canonicalText(body);
+  texts.set(body, made);
+  return made;
+}
+
+function canonicalText(body: Region): Canonical {
   const ids: ValueId[] = [];
   const numbers = new Map<ValueId, ValueId>();
   const number = (id: ValueId): ValueId => {

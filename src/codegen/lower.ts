@@ -2,7 +2,16 @@
 // makes. Knows how groups become kernels; knows no op by name and no GPU API.
 
 import { Bug } from "../support/bug.ts";
-import { addDim, constantOf, dim, evaluateDim, showDim, substituteDim, type Dim } from "../ir/dim.ts";
+import {
+  addDim,
+  constantOf,
+  dim,
+  evaluateDim,
+  showDim,
+  substituteDim,
+  type Dim,
+  type DimEnv,
+} from "../ir/dim.ts";
 import {
   preparedValues,
   typesOf,
@@ -33,16 +42,18 @@ import {
 } from "../ir/plan.ts";
 import type { Target } from "../ir/target.ts";
 import { byteSizeOf, type TensorType } from "../ir/types.ts";
-import { contractionSteps, refuseContraction } from "./contraction-kernel.ts";
+import { chooseSchedules, defaultFirstRunWeight, type Chosen } from "./choose-schedules.ts";
+import { contractionSteps } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
 import { Generated } from "./generated.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
 import type { LivePlaces } from "./sizes.ts";
 import { reductionKernel } from "./reduction-kernel.ts";
-import { showSchedule, type ContractionSchedule } from "./schedule.ts";
+import { showSchedule } from "./schedule.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds } from "./sizes.ts";
+import type { TunedEntry, TunedSource } from "./tuned.ts";
 import { bindingLayout } from "./wgsl/bindings.ts";
 import { printWgsl } from "./wgsl/print.ts";
 
@@ -52,6 +63,12 @@ export interface LowerOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Schedules other than those that would be chosen, as text, by kernel (`linear_gelu`), value (`%12`) or for all (`*`). */
   readonly schedules?: Readonly<Record<string, string>>;
+  /** Sizes that runs are expected to have: schedules are chosen for them, and run for any. */
+  readonly sizes?: DimEnv;
+  /** Schedules that were measured. */
+  readonly tuned?: readonly TunedSource[];
+  /** What a millisecond of compilation counts, of one of a run. */
+  readonly firstRunWeight?: number;
 }
 
 /** A value that the prepare program makes, and where it goes. */
@@ -67,6 +84,8 @@ export interface Lowered {
   /** Same order as `plan.kernels`. */
   readonly kernels: readonly Kernel[];
   readonly prepared: readonly PreparedConstant[];
+  /** Entries of `tuned` that were used. */
+  readonly tuned: readonly TunedEntry[];
 }
 
 const ALIGNMENT = 256;
@@ -77,13 +96,22 @@ interface Lowering {
   readonly constants: ConstantTable;
   readonly target: Target;
   readonly overrides: ScheduleOverrides;
+  readonly options: LowerOptions;
+  readonly tuned: Set<TunedEntry>;
 }
 
 export function lowerModule(module: Module, options: LowerOptions): Lowered {
   const kernels = new KernelTable();
   const constants = new ConstantTable(module.graphs.length > 1);
   const overrides = new ScheduleOverrides(options.schedules ?? {});
-  const context: Lowering = { kernels, constants, target: options.target, overrides };
+  const context: Lowering = {
+    kernels,
+    constants,
+    target: options.target,
+    overrides,
+    options,
+    tuned: new Set(),
+  };
   const entries = module.graphs.map((g) => {
     const limits = limitsOf(g).map(planLimit);
     return { ...lowerGraph(g, context), ...(limits.length > 0 && { limits }) };
@@ -100,7 +128,7 @@ export function lowerModule(module: Module, options: LowerOptions): Lowered {
     kernels: kernels.planned,
     entries,
   };
-  return { plan, kernels: kernels.kernels, prepared: constants.prepared };
+  return { plan, kernels: kernels.kernels, prepared: constants.prepared, tuned: [...context.tuned] };
 }
 
 function planLimit({ size, text, at }: SizeLimit): PlanLimit {
@@ -168,21 +196,17 @@ class KernelTable {
 
 function stepsOf(
   node: Node,
-  context: Lowering,
+  { target }: Lowering,
   generated: Generated,
   bounds: Bounds,
   places: LivePlaces,
+  chosen: Chosen | undefined,
 ): readonly GroupStep[] {
   const { body } = node;
   if (!body) throw new Bug(`${node.op.name} was not grouped`);
   const kind = String(node.attrs["kind"]);
-  const { target, overrides } = context;
-  const forced =
-    kind === "contraction"
-      ? overrides.of(node, (schedule) => refuseContraction(body, target, schedule))
-      : undefined;
-  return generated.of(body, `${kind} ${forced ? showSchedule(forced) : ""}`, () =>
-    generate(body, kind, target, forced, bounds, places),
+  return generated.of(body, `${kind} ${chosen ? showSchedule(chosen.schedule) : ""}`, () =>
+    generate(body, kind, target, chosen, bounds, places),
   );
 }
 
@@ -190,13 +214,13 @@ function generate(
   body: Region,
   kind: string,
   target: Target,
-  forced: ContractionSchedule | undefined,
+  chosen: Chosen | undefined,
   bounds: Bounds,
   places: LivePlaces,
 ): readonly GroupStep[] {
   switch (kind) {
     case "contraction":
-      return contractionSteps(body, target, bounds, forced);
+      return contractionSteps(body, target, bounds, chosen?.schedule, chosen?.why);
     case "reduction":
       return [stepOf(body, reductionKernel(body, target, bounds))];
     case "program":
@@ -338,13 +362,19 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
   const place = (id: ValueId): string =>
     prepared.has(id) ? context.constants.add(graph, id, types.get(id)!) : id;
 
+  const onDevice = graph.nodes.filter((n) => !n.results.every((r) => prepared.has(r.id)));
+  const chosen = chooseSchedules(onDevice, context.overrides, {
+    ...{ target: context.target, bounds, sizes: context.options.sizes ?? {} },
+    tuned: context.options.tuned ?? [],
+    firstRunWeight: context.options.firstRunWeight ?? defaultFirstRunWeight,
+  });
+  for (const { entry } of chosen.values()) if (entry) context.tuned.add(entry);
   const generated = new Generated();
   const dispatches: PlanDispatch[] = [];
-  for (const node of graph.nodes) {
-    if (node.results.every((r) => prepared.has(r.id))) continue;
+  for (const node of onDevice) {
     const name = String(node.attrs["name"]);
     const outside = namesOutside(node);
-    stepsOf(node, context, generated, bounds, slots).forEach((step, i) => {
+    stepsOf(node, context, generated, bounds, slots, chosen.get(node)).forEach((step, i) => {
       for (const v of step.scratch) {
         outside.set(v.id, `${node.results[0]!.id}.${v.id}`);
         types.set(outside.get(v.id)!, v.type);

@@ -3,7 +3,8 @@
 
 import { constantOf, isMultipleOf, type Dim } from "../ir/dim.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
-import { tileCost } from "./tile-cost.ts";
+import { rankSchedules, sizesOf } from "./schedule-rank.ts";
+import type { TileSizes } from "./tile-cost.ts";
 
 /**
  * subgroup: a workgroup is one subgroup; its lanes lie along the columns, each loads other rows, and values of the row operand are
@@ -46,6 +47,10 @@ export interface ContractionFacts {
   readonly groupTile?: number;
   /** Products with the same rows, each with columns and sums of its own; absent where it is one. */
   readonly products?: number;
+  /** All steps of a sum; absent where they are those of `reduction`. */
+  readonly steps?: Dim;
+  /** Sizes that runs are expected to have, where those of the graph are open. */
+  readonly expected?: Omit<TileSizes, "products">;
 }
 
 /** Rows of a workgroup. */
@@ -54,19 +59,22 @@ export function tileRows(s: ContractionSchedule): number {
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
-  const cheapest = cheapestTile(f);
-  if (cheapest) return cheapest;
+  const sizes = sizesOf(f);
+  // On a GPU few rows, and groups, are no matter of these tiles.
+  const ranked = sizes && (runsOnCores(f.target) || (f.groupTile === undefined && !isFew(f)));
+  const cheapest = ranked && rankSchedules(f, sizes)[0];
+  if (cheapest) return cheapest.schedule;
   const s = withSums(chooseForAll(f), f.products ?? 1);
   return f.groupTile === undefined ? s : withinGroups(s, f.groupTile);
 }
 
 /** Several products have as many sums together as one would: fewer rows. */
-function withSums(s: ContractionSchedule, products: number): ContractionSchedule {
+export function withSums(s: ContractionSchedule, products: number): ContractionSchedule {
   return products === 1 ? s : { ...s, rows: Math.max(1, Math.floor(s.rows / products)) };
 }
 
 /** The same with fewer rows, so that a tile is of one group. Invocations that are left along the rows go along the columns. */
-function withinGroups(s: ContractionSchedule, tile: number): ContractionSchedule {
+export function withinGroups(s: ContractionSchedule, tile: number): ContractionSchedule {
   const within = (n: number, most: number): number => 2 ** Math.floor(Math.log2(Math.min(n, most)));
   const rows = within(s.rows, tile);
   if (s.kind === "subgroup") return { ...s, rows };
@@ -120,41 +128,8 @@ function partsOfFew(f: ContractionFacts, columnsOfWorkgroup: number): number {
   return 2 ** Math.max(0, Math.floor(Math.log2(most)));
 }
 
-/** Threads, rows and vectors of tiles that are weighed against each other where all sizes are known. */
-const tiles = [
-  [16, 16, 4, 1],
-  [16, 16, 8, 2],
-  [8, 16, 8, 2],
-  [16, 16, 8, 1],
-  [16, 8, 4, 1],
-  [8, 8, 4, 1],
-] as const;
-
-/** The cheapest tile and split by `tileCost`; undefined where sizes are open, or it is no matter of tiles. */
-function cheapestTile(f: ContractionFacts): ContractionSchedule | undefined {
-  const [rows, columns] = [constantOf(f.rows), constantOf(f.columns)];
-  const [reduction, batch] = [constantOf(f.reduction), constantOf(f.batch)];
-  if (rows === undefined || columns === undefined || reduction === undefined || batch === undefined)
-    return undefined;
-  if (runsOnCores(f.target) || f.groupTile !== undefined || isFew(f)) return undefined;
-  const sizes = { rows, columns, reduction, batch, products: f.products ?? 1 };
-  let best: { readonly schedule: ContractionSchedule; readonly cost: number } | undefined;
-  for (const split of [1, 2, 4, 8, 16])
-    for (const [across, down, tall, vectors] of tiles) {
-      const one = { ...tiled(f), threads: [across, down] as const, rows: tall, vectors, split };
-      const schedule = withSums(one, sizes.products);
-      if (split > 1 && reduction / split < 4 * schedule.step) continue;
-      if (refuseSchedule(schedule, f) !== undefined) continue;
-      // Of a second dispatch less is certain than of a tile: it has to gain a quarter.
-      const cost =
-        tileCost(schedule, sizes, f.target.measured.dispatchMicroseconds) * (split > 1 ? 4 / 3 : 1);
-      if (!best || cost < best.cost) best = { schedule, cost };
-    }
-  return best?.schedule;
-}
-
 /** The classic tiles of a GPU: 64 x 64 results, 16 an invocation, slabs of 16 steps. Smaller where the result or the sum is. */
-function tiled(f: ContractionFacts): ContractionSchedule {
+export function tiled(f: ContractionFacts): ContractionSchedule {
   const width = f.columnVectors ? 4 : 1;
   const columns = constantOf(f.columns) ?? 64;
   const across = columns <= 8 * width ? 8 : 16;
@@ -190,7 +165,9 @@ export function whySchedule(f: ContractionFacts, s: ContractionSchedule): string
 }
 
 function isFew(f: ContractionFacts): boolean {
-  return f.groupTile === undefined ? fewRows(f.rows) : f.groupTile < 16;
+  if (f.groupTile !== undefined) return f.groupTile < 16;
+  const known = sizesOf(f)?.rows;
+  return known === undefined ? fewRows(f.rows) : known < 16;
 }
 
 /** A batch alone (a head's [B, C]) has few rows; tokens or pixels have many. */

@@ -1,7 +1,8 @@
-// What a tile of a contraction costs on a GPU, in cycles of one of its cores: which tile, and whether to split the sum, where all sizes
-// are known. Three things take time: multiply-adds with what they read, waiting for slabs, and cores that have nothing to do.
-// Constants are of one large card (docs/performance.md has what was measured there); only their ratios matter.
+// What a tile of a contraction costs: which tile, and whether to split the sum, where sizes are known. On a GPU three things take time:
+// multiply-adds with what they read, waiting for slabs, and cores that have nothing to do. On cores it is multiply-adds and reads alone.
+// Constants are measured by `tokenloom tune-device`; the defaults are of one large card and of Mesa's lavapipe (docs/performance.md).
 
+import { runsOnCores, type Target, type TileConstants } from "../ir/target.ts";
 import type { ContractionSchedule } from "./schedule.ts";
 
 export interface TileSizes {
@@ -13,21 +14,35 @@ export interface TileSizes {
   readonly products: number;
 }
 
-/** Cores that run workgroups at the same time, and multiply-adds of one in a cycle. */
-const CORES = 128;
-const LANES = 128;
-const CYCLES_PER_MICROSECOND = 1700;
-/** Bytes that all memory moves in a cycle. */
-const BYTES_PER_CYCLE = 1500;
-/** From one slab to the next: the read from a buffer, and two barriers. */
-const SLAB = 1000;
-/** Of every step: what a subgroup waits for workgroup memory, shared by the subgroups that a core has to choose from. */
-const STEP = 256;
-/** Reading one value from workgroup memory, of a multiply-add; and one from a buffer. */
-const NEAR = 0.8;
-const FAR = 16;
+const card: TileConstants = {
+  ...{ cores: 128, lanes: 128, cyclesPerMicrosecond: 1700, workgroup: 0 },
+  ...{ slab: 1000, step: 256, near: 0.8, far: 16 },
+};
 
-export function tileCost(s: ContractionSchedule, z: TileSizes, dispatchMicroseconds: number): number {
+const cores: TileConstants = {
+  ...{ cores: 2, lanes: 8, cyclesPerMicrosecond: 1800, workgroup: 2000 },
+  ...{ slab: 0, step: 0, near: 0.8, far: 16 },
+};
+
+/** Bytes that all memory of such a card moves in a cycle: only what a split sum writes and reads again is counted. */
+const BYTES_PER_CYCLE = 1500;
+
+export function tileConstants(target: Target): TileConstants {
+  const { measured, subgroupSize } = target;
+  if (measured.tiles) return measured.tiles;
+  return runsOnCores(target) ? { ...cores, lanes: subgroupSize || cores.lanes } : card;
+}
+
+/** Microseconds of all tiles of one contraction, as far as the model goes. */
+export function tileCost(s: ContractionSchedule, z: TileSizes, target: Target): number {
+  const c = tileConstants(target);
+  const cycles = runsOnCores(target)
+    ? cyclesOnCores(s, z, c, target.subgroupSize || c.lanes)
+    : cyclesOnCard(s, z, c, target.measured.dispatchMicroseconds);
+  return cycles / c.cyclesPerMicrosecond;
+}
+
+function cyclesOnCard(s: ContractionSchedule, z: TileSizes, c: TileConstants, dispatch: number): number {
   const [across, down] = s.threads;
   const rows = down * s.rows;
   const columns = across * s.vectors * s.width * z.products;
@@ -36,15 +51,43 @@ export function tileCost(s: ContractionSchedule, z: TileSizes, dispatchMicroseco
   const steps = Math.ceil(z.reduction / s.split / s.step) * s.step;
   const own = s.rows * s.vectors * s.width * z.products;
   const reads =
-    (NEAR * (s.rows + s.vectors * s.width * z.products)) / own + (FAR * (rows + columns)) / (rows * columns);
-  const rounds = Math.ceil(workgroups / CORES);
-  const work = rounds * ((rows * columns * steps) / LANES) * (1 + reads);
+    (c.near * (s.rows + s.vectors * s.width * z.products)) / own +
+    (c.far * (rows + columns)) / (rows * columns);
+  const rounds = Math.ceil(workgroups / c.cores);
+  const work = rounds * ((rows * columns * steps) / c.lanes) * (1 + reads);
   const subgroups = Math.min(64, rounds * Math.ceil((across * down) / 32));
-  const waiting = (steps / s.step) * SLAB + (steps * STEP) / subgroups;
+  const waiting = (steps / s.step) * c.slab + (steps * c.step) / subgroups;
   const adding =
     s.split === 1
       ? 0
-      : dispatchMicroseconds * CYCLES_PER_MICROSECOND +
+      : dispatch * c.cyclesPerMicrosecond +
         (2 * 4 * s.split * z.batch * z.rows * z.columns) / BYTES_PER_CYCLE;
-  return work + waiting + adding;
+  return rounds * c.workgroup + work + waiting + adding;
+}
+
+/** Sums that stay where they are computed; each beyond them is written and read in every step. */
+const KEPT_SUMS = 96;
+const SPILLED = 1.25;
+/** Of each row of a tile: the epilogue, and finding out where the row lies. */
+const ROW = 100;
+
+/** A subgroup at a time; a read costs the same wherever it goes, and more than a whole row of multiply-adds. */
+function cyclesOnCores(s: ContractionSchedule, z: TileSizes, c: TileConstants, subgroup: number): number {
+  const [across, down] = s.threads;
+  const wide = s.vectors * s.width * z.products;
+  const tiles = Math.ceil(z.rows / (down * s.rows)) * Math.ceil(z.columns / (across * s.vectors * s.width));
+  const subgroups = Math.max(1, (across * down) / subgroup);
+  // A subgroup hands its rows round; elsewhere each invocation reads for itself.
+  const rowReads = s.kind === "subgroup" ? Math.ceil(s.rows / subgroup) : s.rows;
+  const spilled = SPILLED * Math.max(0, s.rows * wide - KEPT_SUMS);
+  const step = s.rows * wide + c.far * (wide + rowReads) + spilled;
+  const one = c.workgroup + subgroups * (z.reduction * step + ROW * s.rows * wide);
+  return Math.ceil((z.batch * tiles) / c.cores) * one;
+}
+
+/** Milliseconds until the first result of a kernel by this schedule; a row of a tile adds about an eighth of a KiB of text. */
+export function shaderCost(s: ContractionSchedule, products: number, target: Target): number {
+  const { shaderMilliseconds = 0, shaderMillisecondsPerKibibyte = 0 } = target.measured;
+  const kibibytes = (s.rows * s.vectors * products) / 8;
+  return shaderMilliseconds + shaderMillisecondsPerKibibyte * kibibytes;
 }

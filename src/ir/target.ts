@@ -3,6 +3,8 @@
 export interface Target {
   /** `baseline`, `lavapipe`, `swiftshader`, or made from an adapter by `tokenloom doctor --json`. */
   readonly name: string;
+  /** Which adapter exactly, with its driver: what was tuned on it is kept by this. Absent where the target is none. */
+  readonly adapter?: string;
   readonly features: readonly ("shader-f16" | "subgroups" | "timestamp-query")[];
   /** Fixed subgroup width; 0 where there are none or the width varies. */
   readonly subgroupSize: number;
@@ -97,7 +99,10 @@ export const lavapipe: Target = {
     maxComputeInvocationsPerWorkgroup: 1024,
     maxComputeWorkgroupSizeX: 1024,
   },
-  measured: { gflops: 27, gigabytesPerSecond: 4, dispatchMicroseconds: 17, workgroupMemoryGain: 1 },
+  measured: {
+    ...{ gflops: 27, gigabytesPerSecond: 4, dispatchMicroseconds: 17, workgroupMemoryGain: 1 },
+    ...{ shaderMilliseconds: 200, shaderMillisecondsPerKibibyte: 130 },
+  },
 };
 
 /** The embedded software adapter of machines without Vulkan. */
@@ -123,6 +128,9 @@ export function checkTarget(data: unknown): readonly string[] {
   const t = data as Readonly<Record<string, unknown>>;
   const found: string[] = [];
   if (typeof t["name"] !== "string" || t["name"].length > 1000) found.push("has no name");
+  const adapter = t["adapter"];
+  if (adapter !== undefined && (typeof adapter !== "string" || adapter.length > 1000))
+    found.push("has an adapter that is no text");
   const features = t["features"];
   const known: readonly unknown[] = ["shader-f16", "subgroups", "timestamp-query"];
   if (!Array.isArray(features) || !features.every((f) => known.includes(f)))

@@ -16,6 +16,7 @@ import {
   type DawnLibrary,
 } from "./dawn-node.ts";
 import { adapterFacts, requestDevice, targetOf, type AdapterFacts } from "./device.ts";
+import { measuredHere } from "./adapter-files-node.ts";
 import { embeddedDriver } from "./embedded-node.ts";
 
 export interface DeviceChoice {
@@ -62,7 +63,7 @@ export async function openDevice(choice: DeviceChoice = {}): Promise<OpenedDevic
   const info = adapterFacts(found.adapter);
   const missing = (choice.features ?? []).filter((f) => !found.adapter.features.has(f));
   if (missing.length > 0) throw noDevice(wanted, `${info.name} has no ${missing.join(", ")}`);
-  const target = targetOf(found.adapter);
+  const { target, warnings } = measuredHere(targetOf(found.adapter), info);
   return {
     device: await requestDevice(found.adapter),
     name: info.name,
@@ -70,7 +71,7 @@ export async function openDevice(choice: DeviceChoice = {}): Promise<OpenedDevic
     source: found.source,
     info,
     target,
-    warnings: warningsFor(info, found.source),
+    warnings: [...warnings, ...warningsFor(info, found.source)],
     async reopen() {
       const again = await found.gpu.requestAdapter(highPerformance);
       if (!again) throw noDevice(wanted, "the adapter is gone");
