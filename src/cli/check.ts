@@ -40,6 +40,7 @@ export function checkCommands(program: Command): void {
     .description("write model files in the one canonical form")
     .option("--check", "change nothing; exit 1 where a file is not in that form")
     .option("--stdout", "print instead of writing")
+    .option("--json", "print what was found and done as data; with --stdout, the texts in it")
     .option("--shapes", "print, with the shape of what each line computes behind it; writes nothing")
     .action(fmt);
   modelOptions(
@@ -50,7 +51,7 @@ export function checkCommands(program: Command): void {
 function check(file: string, flags: CheckFlags): void {
   const front = frontOf(file, flags);
   if (flags.json) {
-    showJson({ ...(diagnosticsJson(front.diagnostics) as object), models: front.models.map((m) => m.name) });
+    showJson({ ...diagnosticsJson(front.diagnostics), models: front.models.map((m) => m.name) });
     process.exitCode = hasErrors(front.diagnostics) ? 1 : 0;
     return;
   }
@@ -89,9 +90,11 @@ interface FmtFlags {
   readonly check?: boolean;
   readonly stdout?: boolean;
   readonly shapes?: boolean;
+  readonly json?: boolean;
 }
 
 function fmt(files: readonly string[], flags: FmtFlags): void {
+  if (flags.json) return fmtJson(files, flags);
   for (const path of files) {
     const source = readModel(path);
     const text = formatted(source.text, source.name);
@@ -107,6 +110,24 @@ function fmt(files: readonly string[], flags: FmtFlags): void {
       }
     }
   }
+}
+
+/** The same as data. A file that does not parse is one of the list: the others are formatted all the same. */
+function fmtJson(paths: readonly string[], flags: FmtFlags): void {
+  const files = paths.map((path) => {
+    const source = readModel(path);
+    const parsed = parse(source.text, source.name);
+    const { ok, diagnostics } = diagnosticsJson(parsed.diagnostics);
+    if (!ok) return { file: path, ok, canonical: false, written: false, diagnostics };
+    const plain = format(parsed.ast, parsed.file);
+    const canonical = plain === source.text;
+    const written = !canonical && !flags.check && !flags.stdout && !flags.shapes;
+    if (written) writeFileSync(path, plain);
+    const text = flags.shapes ? shaped(plain, path) : flags.stdout ? plain : undefined;
+    return { file: path, ok, canonical, written, diagnostics, ...(text !== undefined && { text }) };
+  });
+  showJson({ format: "tokenloom-fmt", version: 1, files });
+  if (files.some((f) => !f.ok || (flags.check && !f.canonical))) process.exitCode = 1;
 }
 
 function formatted(text: string, name: string): string {

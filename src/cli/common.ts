@@ -218,7 +218,10 @@ export function showJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
-export function diagnosticsJson(diagnostics: readonly Diagnostic[]): unknown {
+export function diagnosticsJson(diagnostics: readonly Diagnostic[]): {
+  readonly ok: boolean;
+  readonly diagnostics: ReturnType<typeof renderJson>;
+} {
   return { ok: !hasErrors(diagnostics), diagnostics: renderJson(diagnostics) };
 }
 

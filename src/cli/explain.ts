@@ -19,6 +19,7 @@ import { explainNode } from "../explain/lineage.ts";
 import type { EntryDoc, ExplainDocument } from "../explain/document.ts";
 import { pageOf } from "../explain/page-file.ts";
 import { readProfile } from "../explain/profile.ts";
+import type { Compiled } from "../index.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
 import {
@@ -38,7 +39,7 @@ import { dimsOf } from "./run.ts";
 interface ExplainFlags extends ModelFlags {
   readonly entry?: string;
   readonly dim?: readonly string[];
-  readonly target: string;
+  readonly target?: string;
   readonly profile?: string;
   readonly line?: string;
   readonly kernel?: string;
@@ -57,7 +58,9 @@ export function explainCommands(program: Command): void {
   explainOptions(
     program
       .command("explain <file>")
-      .description("what the compiler made of a model: a page to read, or one answer in the terminal"),
+      .description(
+        "what the compiler made of a model or of graph text (.ir): a page to read, or one answer in the terminal",
+      ),
   )
     .option("-o, --output <page>", "where the page goes (default: the model's name with .html)")
     .option("--open", "show the page in a browser")
@@ -81,7 +84,7 @@ export function explainCommands(program: Command): void {
 function explainOptions(command: Command): Command {
   return entryOption(modelOptions(command))
     .option("--dim <name=value...>", "sizes that numbers are for")
-    .option("--target <name>", "baseline, lavapipe or swiftshader", "baseline")
+    .option("--target <name>", "baseline, lavapipe or swiftshader (default: that of the text, else baseline)")
     .option("--profile <file>", "times of each dispatch, from run --profile");
 }
 
@@ -160,7 +163,8 @@ function documentOf(
     flags.profile === undefined
       ? undefined
       : readProfile(readModel(flags.profile, MAX_PROFILE).text, flags.profile);
-  const compiled = compileFile(file, flags, profile?.target ?? targetNamed(flags.target));
+  const asked = flags.target === undefined ? undefined : targetNamed(flags.target);
+  const compiled = compileFile(file, flags, profile?.target ?? asked);
   const at = compiled.plan.entries.find((e) => e.name === (profile?.entry ?? e.name));
   if (profile && at?.dispatches.length !== profile.doc.nanoseconds.length)
     throw new InputError([
@@ -169,7 +173,7 @@ function documentOf(
       }),
     ]);
   const doc = explainCompilation(compiled, {
-    root: file,
+    root: rootOf(file, compiled),
     source: sourceText,
     dims: { ...profile?.dims, ...dimsOf(flags) },
     code: builtFile<Record<string, string>>("code.json", JSON.parse) ?? {},
@@ -178,6 +182,14 @@ function documentOf(
   const entry = doc.entries.find((e) => e.name === (flags.entry ?? profile?.entry ?? doc.entries[0]!.name));
   if (!entry) throw unknown("unknown-entry", "entry point", flags.entry ?? "", doc.entries.map((e) => e.name)); // prettier-ignore
   return { doc, entry };
+}
+
+/** Of graph text the model it was made from, where that is on this machine: its lines are what the reader knows. */
+function rootOf(file: string, { module }: Compiled): string {
+  if (!file.endsWith(".ir")) return file;
+  const { inputs, nodes } = module.graphs[0]!;
+  const model = [...inputs, ...nodes].flatMap((x) => x.spans)[0]?.file;
+  return model !== undefined && sourceText(model) !== undefined ? model : file;
 }
 
 /** Files that were compiled already, read again for their text. */
