@@ -11,7 +11,7 @@ import {
   symbolsOf,
   type Dim,
 } from "../ir/dim.ts";
-import { add, builtin, ge, lt, mul, sub, u32 } from "../ir/expr.ts";
+import { add, builtin, div, ge, lt, mod, mul, sub, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
@@ -110,13 +110,14 @@ function byRows(
   const wide =
     inner !== undefined && isMultipleOf(innerSize, 4) && constantOf(stridesOf(result)[inner]!) === 1;
   const items = wide ? ceilDiv(innerSize, dim(4)) : innerSize;
-  const width = invocations(items, target);
+  const { width, together } = walk ? { width: 16, together: 1 } : cut(items, target);
   const extents = outer.map((a) => result.shape[a]!);
   const rows = productDim(extents);
-  const row = foldedIndex(code);
-  const item = code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), builtin("local")));
+  const groups = ceilDiv(rows, dim(together));
+  const [row, item] = placeOf(code, width, together);
+  const known = constantOf(groups);
   const needRowGuard =
-    !sameDim(rows, dim(1)) && (constantOf(rows) === undefined || constantOf(rows)! > 32768);
+    !sameDim(rows, dim(1)) && (known === undefined || known > 32768 || !isMultipleOf(rows, together));
   const inside = lt(item, code.sizes.of("items", items));
   code.emitter.when(
     needRowGuard ? lt(row, code.sizes.of("rows", rows)) : { kind: "const", type: inside.type, value: true },
@@ -134,14 +135,15 @@ function byRows(
         else store(at(u32(0)));
       }),
   );
-  const [y, z] = foldedGrid(rows);
+  const [y, z] = foldedGrid(groups);
+  const several = together > 1 ? `, ${together} rows a workgroup` : "";
   const walked = walk ? `, windows slide along axis ${walk.axis}` : "";
   return {
-    workgroupSize: [width, 1, 1],
+    workgroupSize: [width * together, 1, 1],
     subgroupSize: 0,
     grid: [ceilDiv(items, dim(width)), y, z],
-    schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row${walked}`,
-    why: `shapes or orders differ, so that rows are told apart; of the powers of two up to ${WORKGROUP}, ${width} invocations cover the row with fewest idle${walk ? "; neighbouring windows share what they read, which stays in registers" : ""}`,
+    schedule: `elementwise, by rows${wide ? ", by 4" : ""}, ${width} invocations along the row${several}${walked}`,
+    why: `shapes or orders differ, so that rows are told apart; of the powers of two, ${width} invocations cover the row with fewest idle${together > 1 ? ", and short rows share a workgroup" : ""}${walk ? "; neighbouring windows share what they read, which stays in registers" : ""}`,
   };
 }
 
@@ -161,15 +163,30 @@ function walkAlong(
   });
 }
 
+/** The row and the item of this invocation. Where a row has the workgroup to itself, the row's index is uniform. */
+function placeOf(code: GroupCode, width: number, together: number): readonly [row: Expr, item: Expr] {
+  const group = foldedIndex(code);
+  const local = builtin("local");
+  const [row, lane] =
+    together === 1
+      ? [group, local]
+      : [
+          code.emitter.bind("row", add(mul(group, u32(together)), div(local, u32(width)))),
+          mod(local, u32(width)),
+        ];
+  return [row, code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), lane))];
+}
+
 /**
- * A power of two near the number of items where that is known, so that few invocations idle. Where one core runs a workgroup a few are
- * enough, and the same number for all, so that layers of any width share a kernel.
+ * How many invocations a row has, a power of two near the number of items where that is known, so that few idle; and how many rows
+ * share a workgroup, so that it is not small. Where one core runs a workgroup 16 are enough, and the same number for all longer rows, so
+ * that layers of any width share a kernel.
  */
-function invocations(items: Dim, target: Target): number {
-  if (runsOnCores(target)) return 16;
+function cut(items: Dim, target: Target): { readonly width: number; readonly together: number } {
+  const most = runsOnCores(target) ? 16 : WORKGROUP;
   const known = constantOf(items);
-  if (known === undefined) return WORKGROUP;
-  let width = 8;
-  while (width < WORKGROUP && width < known) width *= 2;
-  return width;
+  if (known === undefined) return { width: most, together: 1 };
+  let width = 1;
+  while (width < most && width < known) width *= 2;
+  return { width, together: most / width };
 }

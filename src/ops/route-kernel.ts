@@ -1,5 +1,6 @@
-// The kernels of top_k and route. Both choose by rounds: the next choice is the best of those behind the last one in the order of
-// (larger value, lower index), so nothing has to be marked or sorted. NaN is told by its bits, because WGSL may assume there is none.
+// The kernel of route, and what it shares with that of top_k. It chooses by rounds: the next choice is the best of those behind the last one
+// in the order of (larger value, lower index), so nothing has to be marked or sorted. NaN is told by its bits, because WGSL may assume there
+// is none.
 
 import { ceilDiv, dim, productDim, type Dim } from "../ir/dim.ts";
 import {
@@ -31,12 +32,12 @@ import type { KernelWriter, Program, ProgramFacts, SharedArray } from "../ir/pro
 import { numberOf, flagOf, textOf } from "./define.ts";
 
 const WORKGROUP = 64;
-const LOWEST = -3.4028234663852886e38;
+export const LOWEST = -3.4028234663852886e38;
 /** Before the first choice. */
-const NONE = 0xffffffff;
+export const NONE = 0xffffffff;
 
 /** Is it a number? */
-function isNumber(x: Expr): Expr {
+export function isNumber(x: Expr): Expr {
   return le(binary("bit_and", bitcast(x, "u32"), u32(0x7fffffff)), u32(0x7f800000));
 }
 
@@ -52,80 +53,10 @@ export function indexOf(k: KernelWriter, counter: Expr, sizes: readonly Dim[]): 
 }
 
 /** Is (value, index) behind the last choice? */
-function behind(value: Expr, index: Expr, last: { readonly value: Expr; readonly index: Expr }): Expr {
+export function behind(value: Expr, index: Expr, last: { readonly value: Expr; readonly index: Expr }): Expr {
   const lower = or(lt(value, last.value), and(eq(value, last.value), gt(index, last.index)));
   return or(eq(last.index, u32(NONE)), lower);
 }
-
-// ---- top_k: a workgroup for each row ----------------------------------------------------------------------------------
-
-export function topKProgram({ type, results }: ProgramFacts): Program {
-  const x = type("x");
-  const rows = x.shape.slice(0, -1);
-  const length = x.shape.at(-1)!;
-  const count = results[0]!.shape.at(-1)!;
-  return {
-    steps: [
-      {
-        reads: ["x"],
-        writes: ["y", "indices"],
-        workgroups: [productDim(rows)],
-        invocations: WORKGROUP,
-        schedule: `one workgroup a row, ${WORKGROUP} invocations, a round for each of the k`,
-        write(k) {
-          const row = indexOf(k, k.workgroup[0]!, rows);
-          const values = k.shared("values", F32, WORKGROUP);
-          const places = k.shared("places", U32, WORKGROUP);
-          const last = { value: k.variable("last", f32(0)), index: k.variable("last_at", u32(NONE)) };
-          const size = k.size(length);
-          k.loop("round", u32(0), k.size(count), (round) => {
-            const best = k.variable("best", f32(LOWEST));
-            const at = k.variable("best_at", size);
-            k.loop(
-              "i",
-              k.local,
-              size,
-              (i) => {
-                const value = k.read("x", [...row, i]);
-                const better = or(eq(at, size), gt(value, best));
-                k.when(and(and(isNumber(value), behind(value, i, last)), better), () => {
-                  k.set(best, value);
-                  k.set(at, i);
-                });
-              },
-              u32(WORKGROUP),
-            );
-            values.store(k.local, best);
-            places.store(k.local, at);
-            k.barrier();
-            for (let half = WORKGROUP / 2; half >= 1; half /= 2) {
-              k.when(lt(k.local, u32(half)), () => {
-                const [mine, theirs] = [k.local, add(k.local, u32(half))];
-                const [a, b] = [values.load(mine), values.load(theirs)];
-                const [i, j] = [places.load(mine), places.load(theirs)];
-                const wins = or(gt(b, a), and(eq(b, a), lt(j, i)));
-                k.when(and(ne(j, size), or(eq(i, size), wins)), () => {
-                  values.store(mine, b);
-                  places.store(mine, j);
-                });
-              });
-              k.barrier();
-            }
-            k.set(last.value, values.load(u32(0)));
-            k.set(last.index, places.load(u32(0)));
-            k.when(eq(k.local, u32(0)), () => {
-              k.write("y", [...row, round], last.value);
-              k.write("indices", [...row, round], last.index);
-            });
-            k.barrier();
-          });
-        },
-      },
-    ],
-  };
-}
-
-// ---- route: an invocation for each token ------------------------------------------------------------------------------
 
 export function routeProgram(facts: ProgramFacts): Program {
   const rows = facts.type("x").shape.slice(0, -1);

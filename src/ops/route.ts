@@ -17,7 +17,8 @@ import {
   textOf,
   whole,
 } from "./define.ts";
-import { routeProgram, topKProgram } from "./route-kernel.ts";
+import { routeProgram } from "./route-kernel.ts";
+import { topKProgram } from "./top-k-kernel.ts";
 
 /** Indices of the `k` largest of a row, larger first, lower index on ties; what is NaN is never chosen. */
 function largest(row: ArrayLike<number>, k: number): number[] {
