@@ -47,6 +47,9 @@ const LONG_ROW = 8192;
 /** Worth computing again for every tile of columns that reads it. */
 const cheap: ReadonlySet<string> = new Set(["add", "sub", "mul", "neg", "relu", "square", "cast", "copy"]);
 
+/** Movements that leave neighbours neighbours: reading through one is as good as reading a copy. */
+const inOrder: ReadonlySet<string> = new Set(["reshape", "slice", "squeeze", "unsqueeze"]);
+
 /** Products that can share what they read of their rows: everything but the weights is the same. */
 const shareRows: ReadonlySet<string> = new Set(["linear", "grouped_linear"]);
 
@@ -361,18 +364,51 @@ class Grouper {
     const n = this.#nodes[i]!;
     if (n.op.lowering.kind !== "element")
       throw new Bug(`${n.op.name} has no lowering that a kernel could be made of`);
-    const group = this.#onlyReaderGroup(n);
-    if (!group) this.#refuseShared(i);
+    const readers = this.#readersByGroup(n);
+    if (readers.size > 1 && this.#spread(i, readers)) return;
+    const [group] = readers.keys();
+    if (!group || readers.size !== 1) this.#refuseShared(i);
     else {
-      const obstacle = this.#obstacle(n, group);
+      const obstacle = this.#obstacle(n, group, readers.get(group)!);
       if (obstacle !== undefined) this.#refuse(i, obstacle);
-      else if (this.#fits(group, i, i)) {
-        group.members.add(i);
-        this.#groupOf.set(i, group);
-        return;
-      }
+      else if (this.#fits(group, i, i)) return this.#join(i, group);
     }
     this.#groupOf.set(i, { kind: "element", members: new Set([i]) });
+  }
+
+  #join(i: number, group: Group): void {
+    group.members.add(i);
+    this.#groupOf.set(i, group);
+  }
+
+  /**
+   * Each of several kernels that read a part of what is in memory anyway takes it out by itself: a copy would be read as often, and be
+   * written before. Not where elements change their order: a copy is read in rows.
+   */
+  #spread(i: number, readers: ReadonlyMap<Group, readonly number[]>): boolean {
+    const n = this.#nodes[i]!;
+    if (!inOrder.has(n.op.name) || !this.#isInMemory(n.inputs[0]!)) return false;
+    for (const [group, own] of readers)
+      if (this.#obstacle(n, group, own) !== undefined) return false;
+      else if (this.#bindings(new Set([...group.members, i])) > this.#limit) return false;
+    const [first, ...others] = readers;
+    for (const [group, own] of others) {
+      this.#recompute(n, n.results[0]!, own);
+      this.#join(this.#nodes.length - 1, group);
+    }
+    this.#join(i, first![0]);
+    return true;
+  }
+
+  /** Is it written whoever reads it, or is it a part of what is? */
+  #isInMemory(id: ValueId): boolean {
+    for (let at = this.#producer.get(id); at !== undefined;) {
+      const n = this.#nodes[at]!;
+      if (this.#groupOf.has(at) || !this.#runs(at)) return true;
+      if (!inOrder.has(n.op.name)) return false;
+      at = this.#producer.get(n.inputs[0]!);
+    }
+    return true;
   }
 
   /** A value that several kernels read is written once. Outputs are written anyway. */
@@ -382,17 +418,22 @@ class Grouper {
       this.#refuse(i, `its result is written to memory, because ${readers.length} nodes read it`);
   }
 
-  #onlyReaderGroup(n: Node): Group | undefined {
-    if (n.results.some((r) => this.#kept.has(r.id))) return undefined;
-    const readers = n.results.flatMap((r) => this.#readers.get(r.id) ?? []);
-    const groups = new Set(readers.map((r) => this.#groupOf.get(r)));
-    return groups.size === 1 ? [...groups][0] : undefined;
+  /** The groups that read what the node makes, with the readers in each; none where something else keeps it, or reads it. */
+  #readersByGroup(n: Node): ReadonlyMap<Group, readonly number[]> {
+    const found = new Map<Group, number[]>();
+    if (n.results.some((r) => this.#kept.has(r.id))) return found;
+    for (const r of new Set(n.results.flatMap((x) => this.#readers.get(x.id) ?? []))) {
+      const group = this.#groupOf.get(r);
+      if (!group) return new Map();
+      found.set(group, [...(found.get(group) ?? []), r]);
+    }
+    return found;
   }
 
   /** Why a node is not computed in place inside the group that reads it; undefined where it is. */
-  #obstacle(n: Node, group: Group): string | undefined {
+  #obstacle(n: Node, group: Group, readers: readonly number[]): string | undefined {
     const movement = moves(n);
-    for (const r of this.#readers.get(n.results[0]!.id) ?? []) {
+    for (const r of readers) {
       const reader = this.#nodes[r]!;
       const kind = reader.op.lowering.kind;
       const elementwise = this.#isElementwise(n);
