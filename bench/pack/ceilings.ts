@@ -2,11 +2,9 @@
 
 import { appendFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { usage } from "../../src/runtime/buffers.ts";
 import { createGpu } from "../../src/runtime/dawn-node.ts";
 import { openDevice, stockDawn } from "../../src/runtime/device-node.ts";
-import { Timer } from "../../src/runtime/timer.ts";
-import { median } from "../compare.ts";
+import { copyBandwidth, dispatchCost, storageBuffer, timeKernel } from "../../src/runtime/microbench.ts";
 
 export interface CeilingRow {
   readonly name: string;
@@ -15,7 +13,7 @@ export interface CeilingRow {
 }
 
 const smoke = process.env["TOKENLOOM_BENCH_SMOKE"] === "1";
-const RUNS = 10;
+const RUNS = 8;
 
 const { values } = parseArgs({ options: { out: { type: "string" } } });
 if (values.out === undefined) throw new Error("ceilings --out FILE");
@@ -26,52 +24,12 @@ const put = (name: string, value: number, unit: string): void => {
 
 const { device } = await openDevice();
 
-/** Milliseconds of one dispatch among several in a pass. */
-async function time(code: string, buffers: readonly GPUBuffer[], groups: number, count = 1): Promise<number> {
-  const module = device.createShaderModule({ code });
-  const pipeline = await device.createComputePipelineAsync({
-    layout: "auto",
-    compute: { module, entryPoint: "main" },
-  });
-  const group = device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-  });
-  const times: number[] = [];
-  for (let run = 0; run < RUNS; run++) {
-    const timer = new Timer(device, 1);
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass({ timestampWrites: timer.writes(0) });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    for (let i = 0; i < count; i++) pass.dispatchWorkgroups(groups);
-    pass.end();
-    timer.resolve(encoder);
-    device.queue.submit([encoder.finish()]);
-    times.push((await timer.read())[0]! / 1e6 / count);
-    timer.destroy();
-  }
-  return median(times.slice(2));
-}
-
-const storage = (size: number): GPUBuffer =>
-  device.createBuffer({ size, usage: usage.STORAGE | usage.COPY_DST });
+const time = (code: string, buffers: readonly GPUBuffer[], groups: number): Promise<number> =>
+  timeKernel(device, { code, buffers, groups, runs: RUNS });
 
 async function bandwidth(): Promise<void> {
   const bytes = smoke ? 2 ** 20 : Math.min(2 ** 29, device.limits.maxStorageBufferBindingSize);
-  const [from, to] = [storage(bytes), storage(bytes)];
-  const vectors = bytes / 16;
-  const groups = Math.min(vectors / 256, 65535);
-  const code = `
-    @group(0) @binding(0) var<storage, read> a: array<vec4f>;
-    @group(0) @binding(1) var<storage, read_write> b: array<vec4f>;
-    @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3u) {
-      for (var i = id.x; i < ${vectors}u; i += ${groups * 256}u) { b[i] = a[i]; }
-    }`;
-  const ms = await time(code, [from, to], groups);
-  put("copy kernel, read plus written", (2 * bytes) / ms / 1e6, "GB/s");
-  from.destroy();
-  to.destroy();
+  put("copy kernel, read plus written", await copyBandwidth(device, bytes, RUNS), "GB/s");
 }
 
 /** Chains of multiply-adds that depend on nothing but themselves. */
@@ -90,16 +48,13 @@ async function arithmetic(type: "f32" | "f16"): Promise<void> {
       for (var k = 0u; k < ${steps}u; k++) { ${each((i) => `x${i} = fma(x${i}, m, c);`)} }
       out[id.x % 64u] = vec4<f32>(${Array.from({ length: chains }, (_, i) => `x${i}`).join(" + ")});
     }`;
-  const ms = await time(code, [storage(1024)], groups);
+  const ms = await time(code, [storageBuffer(device, 1024)], groups);
   put(`multiply-adds in ${type}`, (2 * 4 * chains * steps * groups * 256) / ms / 1e9, "TFLOP/s");
 }
 
 async function dispatches(): Promise<void> {
-  const code = `
-    @group(0) @binding(0) var<storage, read_write> out: array<u32>;
-    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { out[id.x] += 1u; }`;
-  const ms = await time(code, [storage(256)], 1, smoke ? 10 : 1000);
-  put("one more dispatch in a pass, each after the other", ms * 1e3, "microseconds");
+  const microseconds = await dispatchCost(device, smoke ? 10 : 1000, RUNS);
+  put("one more dispatch in a pass, each after the other", microseconds, "microseconds");
 }
 
 /** An experimental feature of Dawn: products of small matrices by a whole subgroup. */

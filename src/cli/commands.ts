@@ -18,6 +18,7 @@ import { replayCommand } from "./replay.ts";
 import { reduceReportCommand } from "./reduce-report.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
+import { tuneDeviceCommand } from "./tune-device.ts";
 import { tuneSchedulesCommand } from "./tune-schedules.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -31,6 +32,7 @@ export function addCommands(program: Command): void {
     verifyCommand,
     benchCommand,
     tuneSchedulesCommand,
+    tuneDeviceCommand,
     reduceReportCommand,
     rankLayersCommand,
     cascadeReportCommand,

@@ -4,11 +4,12 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { arch, platform, release } from "node:os";
 import { join } from "node:path";
-import type { Target } from "../ir/target.ts";
+import type { AdapterConstants, Target } from "../ir/target.ts";
 import { InputError } from "../support/diagnostic.ts";
 import { installedDrivers, systemDrivers, toggles } from "./dawn-node.ts";
 import { findAdapter, gpuFiles, listAdapters, type AdapterSource } from "./device-node.ts";
 import { adapterFacts, targetOf, type AdapterFacts } from "./device.ts";
+import { adapterKey, measuredHere, readConstants, type FoundConstants } from "./adapter-files-node.ts";
 import { cacheFolder, embeddedDriver, packageOf } from "./embedded-node.ts";
 import { showBytes } from "./sizes.ts";
 
@@ -42,6 +43,8 @@ export interface DoctorAdapter {
   readonly source: AdapterSource;
   readonly facts?: AdapterFacts;
   readonly target?: Target;
+  /** Where its constants are from: a file that `tune-device` wrote, or what is assumed. */
+  readonly constants?: string;
   /** Why it cannot be used. */
   readonly problem?: string;
 }
@@ -80,13 +83,22 @@ export async function doctor(): Promise<DoctorReport> {
   return { ...report, advice: advise(report) };
 }
 
-async function look(number: number): Promise<Pick<DoctorAdapter, "facts" | "target" | "problem">> {
+async function look(number: number): Promise<Omit<DoctorAdapter, "number" | "name" | "source">> {
   try {
     const { adapter } = await findAdapter(String(number), true);
-    return { facts: adapterFacts(adapter), target: targetOf(adapter) };
+    const facts = adapterFacts(adapter);
+    const found = readConstants(adapterKey(facts));
+    return { facts, target: measuredHere(targetOf(adapter), facts).target, constants: originOf(found) };
   } catch (e) {
     return { problem: problemOf(e) };
   }
+}
+
+function originOf(found: FoundConstants | undefined): string {
+  if (!found) return "built in; `tokenloom tune-device` measures this adapter";
+  return "problem" in found
+    ? `built in, as ${found.path} ${found.problem}`
+    : `measured by tune-device, ${found.path}`;
 }
 
 async function autoNumber(adapters: readonly DoctorAdapter[]): Promise<number | undefined> {
@@ -247,8 +259,21 @@ function showAdapter(a: DoctorAdapter, auto: number | undefined): readonly strin
     `       target        ${target.name}`,
     `       subgroups     ${width}`,
     `       used          ${target.features.join(", ") || "no optional features"}`,
+    ...showMeasured(target.measured, a.constants ?? ""),
     `       features      ${facts.features.join(", ")}`,
     "       limits",
     ...limits,
+  ];
+}
+
+function showMeasured(c: AdapterConstants, from: string): readonly string[] {
+  const n = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3));
+  const shader =
+    c.shaderMilliseconds === undefined
+      ? ""
+      : `; a shader ${n(c.shaderMilliseconds)} ms and ${n(c.shaderMillisecondsPerKibibyte ?? 0)} a KiB`;
+  return [
+    `       constants     ${from}`,
+    `                     matmul ${n(c.gflops)} GFLOP/s, copy ${n(c.gigabytesPerSecond)} GB/s, dispatch ${n(c.dispatchMicroseconds)} us, workgroup memory ${n(c.workgroupMemoryGain)} times as near${shader}`,
   ];
 }
