@@ -25,7 +25,11 @@ interface Grammar extends Pattern {
 interface Manifest {
   readonly main: string;
   readonly contributes: {
-    readonly languages: readonly { readonly configuration: string; readonly extensions: readonly string[] }[];
+    readonly languages: readonly {
+      readonly id: string;
+      readonly configuration: string;
+      readonly extensions: readonly string[];
+    }[];
     readonly grammars: readonly { readonly path: string; readonly scopeName: string }[];
   };
 }
@@ -68,4 +72,50 @@ it("colours every word of the language", () => {
   const said = (w: string): string => declarations.find((d) => d.split(" ").includes(w)) ?? `${w} a`;
   const plain = words.filter((w) => !all.some((r) => r.exec(said(w))?.[0].includes(w)));
   expect(plain).toEqual([]);
+});
+
+interface Started {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly options: { readonly cwd?: string };
+}
+
+it("starts the command of the settings for its language, in the folder that is open, and stops it", async () => {
+  const { contributes } = json("package.json") as Manifest & {
+    readonly contributes: {
+      readonly configuration: {
+        readonly properties: Readonly<Record<string, { readonly default: readonly string[] }>>;
+      };
+    };
+  };
+  const said: unknown[] = [];
+  class LanguageClient {
+    constructor(id: string, _name: string, server: { readonly run: Started }, options: object) {
+      said.push(id, server.run, options);
+    }
+    start = (): unknown => Promise.resolve(said.push("start"));
+    stop = (): unknown => Promise.resolve(said.push("stop"));
+  }
+  const settings = contributes.configuration.properties;
+  const workspace = {
+    getConfiguration: (section: string) => ({ get: (key: string) => settings[`${section}.${key}`]?.default }),
+    workspaceFolders: [{ uri: { fsPath: "/models" } }],
+  };
+  const modules: Readonly<Record<string, unknown>> = {
+    vscode: { workspace },
+    "vscode-languageclient/node": { LanguageClient },
+  };
+  const exports: { activate?: () => Promise<void>; deactivate?: () => unknown } = {};
+  const run = new Script(`(function (require, exports) { ${readFileSync(join(folder, "extension.js"), "utf8")} })`)
+    .runInThisContext() as (require: (name: string) => unknown, exports: object) => void; // prettier-ignore
+  run((name) => modules[name], exports);
+  await exports.activate!();
+  expect(said).toEqual([
+    "tokenloom",
+    { command: "tokenloom", args: ["lsp", "--stdio"], options: { cwd: "/models" } },
+    { documentSelector: [{ language: contributes.languages[0]!.id }] },
+    "start",
+  ]);
+  await exports.deactivate!();
+  expect(said.at(-1)).toBe("stop");
 });
