@@ -242,17 +242,24 @@ export class Emitter {
 }
 
 /** The expression with one name put in place of another expression (by identity of the name). */
-export function substitute(e: Expr, target: string, by: Expr): Expr {
+export function substitute(e: Expr, target: string, by: Expr, made = new Map<Expr, Expr>()): Expr {
   if (e.kind === "name") return e.name === target ? by : e;
   const inner = operands(e);
   if (inner.length === 0) return e;
-  const next = inner.map((x) => substitute(x, target, by));
-  if (next.every((x, i) => x === inner[i])) return e;
-  return rebuild(e, next);
+  const known = made.get(e);
+  if (known) return known;
+  const next = inner.map((x) => substitute(x, target, by, made));
+  const replaced = next.every((x, i) => x === inner[i]) ? e : rebuild(e, next);
+  made.set(e, replaced);
+  return replaced;
 }
 
-export function mentions(e: Expr, target: string): boolean {
-  return e.kind === "name" ? e.name === target : operands(e).some((x) => mentions(x, target));
+/** Does the name occur in it? Each part is looked at once, however many others it is part of. */
+export function mentions(e: Expr, target: string, seen = new Set<Expr>()): boolean {
+  if (e.kind === "name") return e.name === target;
+  if (seen.has(e)) return false;
+  seen.add(e);
+  return operands(e).some((x) => mentions(x, target, seen));
 }
 
 function rebuild(e: Expr, next: readonly Expr[]): Expr {

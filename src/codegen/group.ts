@@ -18,6 +18,7 @@ import {
   mul,
   name,
   ne,
+  operands,
   select,
   splat,
   U32,
@@ -162,8 +163,22 @@ export class GroupCode {
     const lowering = node.op.lowering;
     if (lowering.kind !== "element" || result !== 0)
       throw new Bug(`${node.op.name} is read inside a kernel that does not compute it`);
-    const value = this.finish(lowering.element(this.#context(node, index), index));
-    return this.emitter.bind(node.op.name, value);
+    const at = (place: readonly Expr[]): Expr => lowering.element(this.#context(node, place), place);
+    return this.emitter.bind(node.op.name, this.#finishAt(at, index));
+  }
+
+  /**
+   * A value that is a number for each lane made of the index alone is computed lane by lane: its steps have names then. Written out from
+   * one expression with the lane put in, steps that are used twice would be there twice, and twice again.
+   */
+  #finishAt(element: (at: readonly Expr[]) => Expr, index: readonly Expr[]): Expr {
+    const value = element(index);
+    if (!this.#vector || value.type.width > 1 || !mentions(value, VECTOR)) return this.finish(value);
+    const base = this.#vectorBase();
+    const lanes = [0, 1, 2, 3].map((lane) =>
+      this.finish(element(index.map((e) => this.space.resolve(this.#lane(e, base, lane))))),
+    );
+    return vector(lanes);
   }
 
   /** Placeholders written out; where the vector index itself is part of the value, one expression a lane. */
@@ -366,25 +381,12 @@ export class GroupCode {
   }
 }
 
-function hasPlaceholder(e: Expr): boolean {
+function hasPlaceholder(e: Expr, seen = new Set<Expr>()): boolean {
   if (e.kind === "name") return e.name.startsWith("@");
-  switch (e.kind) {
-    case "binary":
-      return hasPlaceholder(e.a) || hasPlaceholder(e.b);
-    case "unary":
-    case "cast":
-      return hasPlaceholder(e.a);
-    case "fma":
-      return [e.a, e.b, e.c].some(hasPlaceholder);
-    case "select":
-      return [e.condition, e.yes, e.no].some(hasPlaceholder);
-    case "vector":
-      return e.parts.some(hasPlaceholder);
-    case "component":
-      return hasPlaceholder(e.a) || hasPlaceholder(e.index);
-    default:
-      return false;
-  }
+  // What a load is made of has been written out.
+  if (e.kind === "load" || seen.has(e)) return false;
+  seen.add(e);
+  return operands(e).some((x) => hasPlaceholder(x, seen));
 }
 
 /** bool is stored as u32. */

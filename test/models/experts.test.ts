@@ -1,24 +1,10 @@
 // Routers and layers of experts against numbers worked out by hand (in f64, six digits): on the reference, the kernel interpreter and the
 // adapter. Each case is a model; outputs are compared by name.
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { baseline, evaluate, load, type Tensor } from "../../src/index.ts";
-import type { NestedNumbers } from "../../src/ir/op.ts";
-import { tensor } from "../../src/ir/tensor.ts";
+import { afterAll, beforeAll, describe, it } from "vitest";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
-import { runPlan } from "../codegen/plan-runner.ts";
-import { flatten, shapeOf } from "../ops/support.ts";
-import { compileText, openAdapter } from "./support.ts";
-
-interface Case {
-  readonly about: string;
-  readonly model: string;
-  readonly inputs: Readonly<Record<string, NestedNumbers>>;
-  readonly weights?: Readonly<Record<string, NestedNumbers>>;
-  readonly outputs: Readonly<Record<string, NestedNumbers>>;
-}
-
-const f32 = (x: NestedNumbers): Tensor => tensor("f32", shapeOf(x), flatten(x));
+import { openAdapter } from "./support.ts";
+import { expectEverywhere, type Case } from "./worked-cases.ts";
 
 const example5 = [
   [2, 1, 0],
@@ -246,28 +232,10 @@ const cases: readonly Case[] = [
   },
 ];
 
-function near(got: Tensor, wanted: NestedNumbers, what: string): void {
-  expect(got.shape, what).toEqual(shapeOf(wanted));
-  flatten(wanted).forEach((w, i) => expect(Math.abs(got.data[i]! - w), `${what}[${i}]`).toBeLessThan(2e-5));
-}
-
 describe("worked examples", { timeout: 300_000 }, () => {
   let opened: OpenedDevice;
   beforeAll(async () => void (opened = await openAdapter()));
   afterAll(() => opened?.device.destroy());
 
-  it.each(cases)("$about", async (c) => {
-    const inputs = Object.fromEntries(Object.entries(c.inputs).map(([name, x]) => [name, f32(x)]));
-    const weights = (key: string): Tensor => f32(c.weights![key]!);
-    const check = (outputs: Readonly<Record<string, Tensor>>, where: string): void => {
-      for (const [name, wanted] of Object.entries(c.outputs))
-        near(outputs[name]!, wanted, `${where}: ${name}`);
-    };
-    const any = compileText(c.model, { target: baseline });
-    check(evaluate(any.module.graphs[0]!, weights, inputs).outputs, "reference");
-    check(runPlan(any, weights, inputs, {}).outputs, "interpreter");
-    const session = await load(compileText(c.model, { target: opened.target }), weights, opened.device);
-    check(await session.run(inputs), "adapter");
-    await session.dispose();
-  });
+  it.each(cases)("$about", (c) => expectEverywhere(c, opened));
 });
