@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { printGraph, printKernel, printStopped, type Graph, type Step, type Target } from "../index.ts";
 import { diffGraphs, printDiff } from "../ir/diff.ts";
+import { liveRemarks } from "../ir/live-text.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import {
   colors,
@@ -28,6 +29,7 @@ interface IrFlags extends Omit<ExtractFlags, "extract"> {
   readonly target?: string;
   readonly whyNot?: boolean;
   readonly locations: boolean;
+  readonly live?: boolean;
   readonly dir?: string;
 }
 
@@ -47,6 +49,10 @@ export function irCommands(program: Command): void {
     .option("--target <name>", "baseline, lavapipe or swiftshader (default: that of the text, else baseline)")
     .option("--why-not", "what nearly happened, and why it did not")
     .option("--no-locations", "leave out the model lines")
+    .option(
+      "--live",
+      "behind each node the positions of it that can matter, as a comment: // live [:, 0:1, :]",
+    )
     .option("--dir <folder>", "write one file for each pass or kernel")
     .option(
       "--extract <kernel>",
@@ -120,7 +126,7 @@ function dumpsOf(file: string, flags: IrFlags): readonly Dump[] {
 
 function graphDumps(file: string, flags: IrFlags): readonly Dump[] {
   const shown = (list: readonly Graph[]): Dump[] =>
-    list.map((g) => ({ name: `${g.name}.ir`, text: printGraph(g, { locations: flags.locations }) }));
+    list.map((g) => ({ name: `${g.name}.ir`, text: graphText(g, flags) }));
   const stop = flags.after === undefined ? flags : { ...flags, stopAfter: flags.after };
   const { steps, optimized } = optimizeFile(file, stop, targetOf(flags), flags.passes?.split(","));
   const dumps =
@@ -128,6 +134,10 @@ function graphDumps(file: string, flags: IrFlags): readonly Dump[] {
       ? steps.flatMap((list) => list.map((s, i) => stepDump(s, i, flags)))
       : shown(optimized.graphs);
   return flags.whyNot ? [...dumps, { name: "why-not.txt", text: refusalText(steps.flat()) }] : dumps;
+}
+
+function graphText(graph: Graph, { locations, live }: Pick<IrFlags, "live" | "locations">): string {
+  return printGraph(graph, { locations, ...(live && { remark: liveRemarks(graph) }) });
 }
 
 function targetOf(flags: { readonly target?: string }): Target | undefined {
@@ -145,7 +155,7 @@ function refusalText(steps: readonly Step[]): string {
     .join("\n");
 }
 
-function stepDump(s: Step, i: number, flags: Pick<IrFlags, "diff" | "locations">): Dump {
+function stepDump(s: Step, i: number, flags: Pick<IrFlags, "diff" | "live" | "locations">): Dump {
   const number = String(i + 1).padStart(2, "0");
   const rules = new Map<string, number>();
   for (const e of s.events) rules.set(e.rule, (rules.get(e.rule) ?? 0) + 1);
@@ -156,7 +166,7 @@ function stepDump(s: Step, i: number, flags: Pick<IrFlags, "diff" | "locations">
     ? s.changed
       ? printDiff(diffGraphs(s.before, s.after), { color: colors.isColorSupported })
       : "  nothing changed"
-    : printGraph(s.after, { locations: flags.locations });
+    : graphText(s.after, flags);
   return { name: `${number}-${s.pass.name}.ir`, text: `${title}\n${body}\n` };
 }
 

@@ -56,7 +56,7 @@ export function tiesOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): rea
 
 interface Demand {
   readonly box: Box;
-  /** Name of the op that reads it so, for messages. */
+  /** What reads it so, `linear %12`, for messages. */
   readonly by: string;
 }
 
@@ -80,7 +80,8 @@ export function liveBoxes(graph: Graph): Liveness {
     const whole = node.results.length > 1 || node.body !== undefined || prepared.has(node.results[0]!.id);
     if (whole) {
       for (const r of node.results) boxes.set(r.id, [wholeBox(r.type.shape.length)]);
-      for (const x of node.inputs) if (x !== "") want(x, { box: wholeBox(rankOf(x)), by: node.op.name });
+      for (const x of node.inputs)
+        if (x !== "") want(x, { box: wholeBox(rankOf(x)), by: `${node.op.name} ${node.results[0]!.id}` });
       continue;
     }
     const [result] = wanted;
@@ -92,7 +93,7 @@ export function liveBoxes(graph: Graph): Liveness {
     for (const box of made.boxes)
       for (const [i, x] of node.inputs.entries()) {
         const needed = x === "" ? undefined : neededOf(ties, i, box, result!.type.shape, node.inputs);
-        if (needed) want(x, { box: needed, by: node.op.name });
+        if (needed) want(x, { box: needed, by: `${node.op.name} ${node.results[0]!.id}` });
       }
   }
   // Inputs, weights and states are there anyway.

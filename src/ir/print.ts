@@ -14,6 +14,8 @@ import { showType } from "./types.ts";
 export interface PrintOptions {
   /** Model lines of every node, as `loc(0:14:7-40)`, and the table of files; default true. */
   readonly locations?: boolean;
+  /** A comment behind the line of a node; without line breaks. */
+  readonly remark?: (node: Node) => string | undefined;
 }
 
 /** Lists longer than this are broken, one item a line. */
@@ -24,13 +26,13 @@ type Sources = ReadonlyMap<string, number> | undefined;
 
 export function printGraph(graph: Graph, options: PrintOptions = {}): string {
   const sources = options.locations === false ? undefined : sourcesOf([graph]);
-  return [...sourceLines(sources), ...graphLines(graph, sources), ""].join("\n");
+  return [...sourceLines(sources), ...graphLines(graph, sources, options.remark), ""].join("\n");
 }
 
 /** All entry points; with a compilation, a text that it can be taken on from. */
 export function printModule(module: Module, options: PrintOptions = {}, compilation?: Compilation): string {
   const sources = options.locations === false ? undefined : sourcesOf(module.graphs);
-  const graphs = module.graphs.flatMap((g) => ["", ...graphLines(g, sources)]);
+  const graphs = module.graphs.flatMap((g) => ["", ...graphLines(g, sources, options.remark)]);
   const how = compilation ? [printCompilation(compilation)] : [];
   return [`module ${nameText(module.name)}`, ...how, ...sourceLines(sources), ...graphs, ""].join("\n");
 }
@@ -147,7 +149,7 @@ function locText(spans: readonly Location[], sources: Sources): string {
 
 // Declarations.
 
-function graphLines(graph: Graph, sources: Sources): string[] {
+function graphLines(graph: Graph, sources: Sources, remark?: PrintOptions["remark"]): string[] {
   const lines = signatureLines(graph, sources);
   if (graph.symbols.length > 0) lines.push(`  dims ${graph.symbols.map(symbolText).join(", ")}`);
   for (const w of graph.weights) lines.push(`  ${weightText(w, sources)}`);
@@ -158,7 +160,9 @@ function graphLines(graph: Graph, sources: Sources): string[] {
   const prepared = preparedValues(graph);
   for (const n of graph.nodes) {
     const [head, ...rest] = nodeLines(n, sources, "  ");
-    lines.push(n.results.some((r) => prepared.has(r.id)) ? `  prepare ${head!.trimStart()}` : head!, ...rest);
+    const said = remark?.(n);
+    const first = n.results.some((r) => prepared.has(r.id)) ? `  prepare ${head!.trimStart()}` : head!;
+    lines.push(said === undefined ? first : `${first} // ${said}`, ...rest);
   }
   for (const g of graph.guards) lines.push(`  ${guardText(g, sources)}`);
   if (graph.nextId !== nextIdAfter(graph)) lines.push(`  next %${graph.nextId}`);
