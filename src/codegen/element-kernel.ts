@@ -17,7 +17,14 @@ import type { Expr } from "../ir/kernel.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
 import { orderOf, sameType, stridesOf, type TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
-import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
+import {
+  buildKernel,
+  FOLD,
+  foldedGrid,
+  foldedIndex,
+  type GroupKernel,
+  type KernelShape,
+} from "./kernel-of.ts";
 import type { Bounds } from "./sizes.ts";
 import { Walk, walkOf, type WalkFacts } from "./walk.ts";
 
@@ -116,8 +123,9 @@ function byRows(
   const groups = ceilDiv(rows, dim(together));
   const [row, item] = placeOf(code, width, together);
   const known = constantOf(groups);
-  const needRowGuard =
-    !sameDim(rows, dim(1)) && (known === undefined || known > 32768 || !isMultipleOf(rows, together));
+  // One row needs no guard, unless invocations for more of them stand in its workgroup.
+  const isWhole = isMultipleOf(rows, together) && (sameDim(groups, dim(1)) || (known ?? Infinity) <= FOLD);
+  const needRowGuard = !isWhole;
   const inside = lt(item, code.sizes.of("items", items));
   code.emitter.when(
     needRowGuard ? lt(row, code.sizes.of("rows", rows)) : { kind: "const", type: inside.type, value: true },

@@ -79,7 +79,7 @@ export function stepOf(region: Region, kernel: GroupKernel): GroupStep {
 }
 
 /** Workgroups in y before z is used; below the limit of 65,535 and a power of two. */
-const FOLD = 32768;
+export const FOLD = 32768;
 
 /** A count of workgroups over y and z. */
 export function foldedGrid(count: Dim): readonly [Dim, Dim] {
