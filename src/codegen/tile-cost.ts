@@ -67,7 +67,7 @@ function cyclesOnCard(s: ContractionSchedule, z: TileSizes, c: TileConstants, di
 
 /** Sums that stay where they are computed; each beyond them is written and read in every step. */
 const KEPT_SUMS = 96;
-const SPILLED = 1.25;
+const SPILLED = 2;
 /** Of each row of a tile: the epilogue, and finding out where the row lies. */
 const ROW = 100;
 
