@@ -94,13 +94,14 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
     // Each step costs one read for the rows a lane fetches and one for each column: more rows, fewer reads. Three fetches a lane: on
     // lavapipe 24 rows run as fast as 32 (more of the sums spill there) and compile in two thirds of the time; 16 take 1.15 times as long.
     const rows = Math.min(24, 3 * lanes);
-    // Of a batch alone, one row: it reads the weights once for each, and compiles in a fifth of the time.
+    // Of a batch alone four rows on cores: one alone takes as long, and larger batches read the weights a quarter as often. A GPU has
+    // workgroups enough to read them for one row each.
     if (few)
       return {
         ...common,
         kind: "subgroup",
         threads: [lanes, 1],
-        rows: 1,
+        rows: runsOnCores(f.target) ? 4 : 1,
         split: partsOfFew(f, lanes * common.width),
         stagedEpilogue: false,
       };

@@ -42,7 +42,7 @@ describe("by expected sizes", () => {
   it("few rows by a batch that is known to be large are many", () => {
     const open = compileText(model, { target });
     const many = compileText(model, { target, sizes: { S: 3136 }, firstRunWeight: 0 });
-    expect(chosen(open).schedule).toContain("tile=1x1");
+    expect(chosen(open).schedule).toContain("tile=4x1");
     expect(chosen(many).schedule).toMatch(/tile=(2[0-9]|3[0-9])x1/);
     expect(chosen(many).why).toMatch(/predicted, number 1 of \d+ by the cost model/);
   });
