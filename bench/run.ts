@@ -1,6 +1,7 @@
 // The benchmark: `npm run bench -- [options]`; bench/README.md says what it does and how to add to it.
 //
 //   --case NAME     only this case (may be repeated); default: all but those on request
+//   --group NAME    these cases too: models, heads or kernels (may be repeated)
 //   --peer NAME     only this peer, and tokenloom (may be repeated)
 //   --runs N        rounds; default 15
 //   --first-run     also time the first run, in fresh processes without shader caches
@@ -22,6 +23,7 @@ import { caseTable, save, updatePage, type CaseResult } from "./report.ts";
 const { values: options } = parseArgs({
   options: {
     case: { type: "string", multiple: true },
+    group: { type: "string", multiple: true },
     peer: { type: "string", multiple: true },
     runs: { type: "string", default: "15" },
     "first-run": { type: "boolean", default: false },
@@ -69,9 +71,17 @@ function macsOf({ model }: Case): number {
 
 const runs = Number(options.runs);
 if (!Number.isInteger(runs) || runs < 1) fail("--runs is a whole number of at least 1");
-const chosenCases = options.case
-  ? pick("case", cases, options.case)
-  : cases.filter((c) => c.onRequest !== true);
+const groups = options.group ?? [];
+const unknownGroup = groups.find((g) => !cases.some((c) => c.group === g));
+if (unknownGroup !== undefined) fail(`there is no group ${unknownGroup}; there are models, heads, kernels`);
+const chosenCases = [
+  ...(options.case
+    ? pick("case", cases, options.case)
+    : cases.filter((c) => !c.onRequest && groups.length === 0)),
+  ...cases.filter(
+    (c) => c.group !== undefined && groups.includes(c.group) && !options.case?.includes(c.name),
+  ),
+];
 const [reference, ...others] = peers;
 const chosenPeers = [
   reference!,
