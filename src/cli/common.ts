@@ -16,6 +16,7 @@ import {
   type Optimized,
   type SourceText,
 } from "../index.ts";
+import { halfStorage } from "../passes/half-storage.ts";
 import type { ExpertWay } from "../passes/plan-experts.ts";
 import { checkSelection } from "../passes/run.ts";
 import { builtinTargets, type Target } from "../ir/target.ts";
@@ -72,6 +73,7 @@ export interface ModelFlags {
   readonly also?: string;
   readonly reduce?: readonly string[];
   readonly experts?: ExpertWay;
+  readonly storage?: "f32" | "f16";
   readonly reroute?: boolean;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
@@ -107,7 +109,12 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
     ...(flags.model !== undefined && { models: flags.model }),
     ...(flags.config !== undefined && { config: flags.config }),
     ...(flags.without !== undefined && { without: flags.without.split(",") }),
-    ...(flags.also !== undefined && { also: flags.also.split(",") }),
+    also: [
+      ...(flags.also?.split(",") ?? []),
+      ...(flags.storage === "f16" && !flags.also?.split(",").includes(halfStorage.name)
+        ? [halfStorage.name]
+        : []),
+    ],
     ...(flags.reduce && { reduce: flags.reduce }),
     ...(flags.experts && { experts: flags.experts }),
     ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),

@@ -20,7 +20,17 @@ export function isFolder(path: string): boolean {
 }
 
 /** Flags that only a compilation has a use for. */
-const compileFlags = ["model", "config", "set", "without", "also", "schedule", "tuned", "weights"] as const;
+const compileFlags = [
+  "model",
+  "config",
+  "set",
+  "without",
+  "also",
+  "storage",
+  "schedule",
+  "tuned",
+  "weights",
+] as const;
 
 export function refuseCompileFlags(folder: string, flags: Readonly<Record<string, unknown>>): void {
   const given = compileFlags.find((name) => flags[name] !== undefined);

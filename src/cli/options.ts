@@ -40,6 +40,12 @@ export function modelOptions(command: Command): Command {
         "how routed experts are computed, in place of what counts would choose (docs/experts.md)",
       ).choices(expertWays),
     )
+    .addOption(
+      new Option(
+        "--storage <type>",
+        "f16: weights and what kernels pass on in 16 bits, sums in f32; changes results (docs/numerics.md)",
+      ).choices(["f32", "f16"]),
+    )
     .option("--reroute", "a vector on the logits of each router, weight ROUTER.logit_delta (docs/tuning.md)")
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");

@@ -13,6 +13,7 @@ import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
 import { foldAttention } from "./fold-attention.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
+import { halfStorage } from "./half-storage.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import { packTokens } from "./pack-tokens.ts";
@@ -54,6 +55,7 @@ export const pipeline: readonly Pass[] = [
   hoistReductions,
   normIntoLinear, // after scales are in the weights, which it scales once more
   separateWindows, // after pools have moved in front of layers
+  halfStorage, // after weights are folded in full precision, while a norm is one op
   // 4. Write everything with what kernels are made of.
   decompose,
   again(canonicalize),

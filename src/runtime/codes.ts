@@ -6,7 +6,7 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "constants-cut-off":
     "The packed constants have fewer bytes than the plan reads. They belong to another plan, or were cut off while copying.",
   "device-feature":
-    "A kernel of the plan needs a feature that the adapter lacks, such as `shader-f16`. Compile the model for this adapter.",
+    "A kernel of the plan needs a feature that the adapter lacks, such as `shader-f16`. Compile the model for this adapter, and without `--storage f16` where it has no `shader-f16`.",
   "device-limit":
     "A kernel of the plan needs more of something than the adapter allows. Compile the model for this adapter.",
   "device-lost":

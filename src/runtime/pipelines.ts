@@ -116,7 +116,7 @@ export function checkDevice(device: GPUDevice, plan: Plan): readonly Diagnostic[
       if (!device.features.has(f))
         found.push(
           error("device-feature", `kernel ${k.name} needs ${f}, which the adapter has not`, {
-            help: recompile,
+            help: f === "shader-f16" ? `${recompile}, without --storage f16` : recompile,
           }),
         );
     over(
