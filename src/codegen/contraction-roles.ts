@@ -1,5 +1,5 @@
-// What takes part in a contraction, sorted for the generator: result axes into columns (the axis that is innermost in memory, from one
-// operand), rows (all axes of the other operand) and batch (the rest). The row operand is handed round, the column operand is read by
+// What takes part in a contraction, sorted for the generator: result axes into columns (of the axes that come from one operand alone, the
+// innermost in memory), rows (all axes of the other operand) and batch (the rest). The row operand is handed round, the column operand is read by
 // neighbours in memory.
 
 import { Bug } from "../support/bug.ts";
@@ -62,7 +62,8 @@ function rolesOf(region: Region, node: Node): Roles {
     result,
   );
   const order = orderOf(result);
-  const inner = order.at(-1)!;
+  // Of a batch axis both operands have a part of their own: where it is the innermost, because the others have size 1, it is no column.
+  const inner = order.findLast((a) => spec.left.includes(a) || spec.right.includes(a)) ?? order.at(-1)!;
   const columnOperand = spec.left.includes(inner) ? 0 : 1;
   const columns = [inner];
   const other = columnOperand === 0 ? spec.right : spec.left;

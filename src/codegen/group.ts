@@ -10,6 +10,7 @@ import {
   cast,
   component,
   constant,
+  constantValue,
   div,
   F32,
   kernelType,
@@ -216,7 +217,7 @@ export class GroupCode {
           // An index of the result is in bounds of an axis of the same size.
           at.some((own, i) => own === e && sameDim(node.results[0]!.type.shape[i]!, sizes[axis]!))
             ? e
-            : this.#onlyInside(e, here),
+            : this.#onlyInside(e, here, sizes[axis]!),
         );
         const value = this.read(node.inputs[input]!, safe);
         const scalar = value.type.scalar;
@@ -231,9 +232,10 @@ export class GroupCode {
     };
   }
 
-  /** Where it is outside, any index in bounds will do. */
-  #onlyInside(e: Expr, inside: Expr): Expr {
-    if (e.kind === "const") return e;
+  /** Where it is outside, any index in bounds will do. A number is not in bounds for being one: taps of a window stand beside a short axis. */
+  #onlyInside(e: Expr, inside: Expr, size: Dim): Expr {
+    const at = constantValue(e);
+    if (at === 0 || (typeof at === "number" && at < (constantOf(size) ?? 0))) return e;
     return select(inside, e, constant(0, U32));
   }
 

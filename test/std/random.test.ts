@@ -1,0 +1,59 @@
+// The library's blocks at sizes that nobody chose. Each call is computed four times, as the worked examples are: by the reference in f64,
+// by onnxruntime from the export, by the kernels on the interpreter, and by the kernels on the adapter of this machine. A failure names
+// block and seed; `TOKENLOOM_RANDOM=BLOCK:SEED npx vitest run test/std/random.test.ts` runs that one and prints its model.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { compile, baseline, evaluate, load } from "../../src/index.ts";
+import type { OpenedDevice } from "../../src/runtime/device-node.ts";
+import { runPlan } from "../codegen/plan-runner.ts";
+import { expectClose, seededInputs } from "../models/compare.ts";
+import { openAdapter, resolveStd, seededWeights } from "../models/support.ts";
+import { oracleOutputs } from "../oracle/ort.ts";
+import { callOf, elsewhere, randomBlocks, type RandomBlock } from "./random-blocks.ts";
+
+/** Calls of each block; on the adapter the first alone, since a pipeline takes far longer to compile than to run. */
+const SEEDS = 4;
+
+const [onlyBlock, onlySeed] = (process.env["TOKENLOOM_RANDOM"] ?? "").split(":");
+const chosen = randomBlocks.filter((b) => !onlyBlock || b.block === onlyBlock);
+const seeds = onlySeed ? [Number(onlySeed)] : Array.from({ length: SEEDS }, (_, i) => i);
+
+async function check(b: RandomBlock, seed: number, opened: OpenedDevice | undefined): Promise<void> {
+  const call = callOf(b, seed);
+  const what = `${b.block}:${seed}`;
+  if (onlyBlock) process.stdout.write(`${what} ${JSON.stringify(call.dims)}\n${call.text}`);
+  const build = (target = baseline) =>
+    compile({ name: `${what}.model`, text: call.text }, { resolve: resolveStd, target });
+  const compiled = build();
+  const graph = compiled.module.graphs[0]!;
+  const weights = seededWeights([graph]);
+  const { dims } = call;
+  const inputs = { ...seededInputs(graph, dims), ...call.inputs };
+  const { outputs } = evaluate(graph, weights, inputs, { dims });
+  if (call.withoutOracle === undefined)
+    expectClose(await oracleOutputs(graph, weights, inputs, dims), outputs, `${what} by onnxruntime`);
+  expectClose(runPlan(compiled, weights, inputs, dims).outputs, outputs, `${what} by the interpreter`);
+  if (!opened) return;
+  const session = await load(build(opened.target), weights, opened.device);
+  expectClose(await session.run(inputs, { dims }), outputs, `${what} on ${opened.name}`);
+  await session.dispose();
+}
+
+describe("blocks at random sizes", { timeout: 120_000 }, () => {
+  let opened: OpenedDevice;
+  beforeAll(async () => void (opened = await openAdapter()));
+  afterAll(() => opened?.device.destroy());
+
+  it.each(chosen.map((b) => [b.block, b] as const))("%s", async (_, b) => {
+    for (const seed of seeds) await check(b, seed, seed === seeds[0] ? opened : undefined);
+  });
+});
+
+it("has a row for every block of the library, or a reason", () => {
+  const declared = readdirSync("std").flatMap((f) =>
+    [...readFileSync(`std/${f}`, "utf8").matchAll(/^block (\w+)/gm)].map((m) => m[1]!),
+  );
+  const known = [...randomBlocks.map((b) => b.block), ...Object.keys(elsewhere)];
+  expect(known.sort()).toEqual([...new Set(declared)].sort());
+});
