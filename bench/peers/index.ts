@@ -4,6 +4,7 @@ import { onnxruntime } from "./onnxruntime.ts";
 import type { Peer } from "./peer.ts";
 import { tokenloom } from "./tokenloom.ts";
 import { torch, type TorchMode } from "./torch.ts";
+import { web } from "./web.ts";
 
 const full: TorchMode = { dtype: "f32", tf32: false, compile: false };
 
@@ -13,6 +14,7 @@ export const peers: readonly Peer[] = [
   onnxruntime("onnxruntime-cpu", "cpu", "onnxruntime-node, CPU provider, all graph optimizations"),
   onnxruntime("onnxruntime-webgpu-looped", "webgpu", "the same, with a loop over the experts", "looped"),
   onnxruntime("onnxruntime-cpu-looped", "cpu", "the same, with a loop over the experts", "looped"),
+  web("tensorflow.js", "tfjs.js", "poolformer", "TensorFlow.js, WebGPU backend, in Node on Dawn"),
 ];
 
 /** Only in the pack (npm run bench:pack): they need Python with PyTorch, and a card that it knows. */
