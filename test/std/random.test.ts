@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compile, baseline, evaluate, load } from "../../src/index.ts";
+import type { Target } from "../../src/ir/target.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
 import { expectClose, seededInputs } from "../models/compare.ts";
@@ -15,6 +16,9 @@ import { callOf, elsewhere, randomBlocks, type RandomBlock } from "./random-bloc
 /** Calls of each block; on the adapter the first alone, since a pipeline takes far longer to compile than to run. */
 const SEEDS = 4;
 
+/** What f16 storage may cost, relative to the largest number of a result (docs/numerics.md): 20 roundings of 2^-11. */
+const HALF = 1e-2;
+
 const [onlyBlock, onlySeed] = (process.env["TOKENLOOM_RANDOM"] ?? "").split(":");
 const chosen = randomBlocks.filter((b) => !onlyBlock || b.block === onlyBlock);
 const seeds = onlySeed ? [Number(onlySeed)] : Array.from({ length: SEEDS }, (_, i) => i);
@@ -23,8 +27,8 @@ async function check(b: RandomBlock, seed: number, opened: OpenedDevice | undefi
   const call = callOf(b, seed);
   const what = `${b.block}:${seed}`;
   if (onlyBlock) process.stdout.write(`${what} ${JSON.stringify(call.dims)}\n${call.text}`);
-  const build = (target = baseline) =>
-    compile({ name: `${what}.model`, text: call.text }, { resolve: resolveStd, target });
+  const build = (target: Target = baseline, also: readonly string[] = []) =>
+    compile({ name: `${what}.model`, text: call.text }, { resolve: resolveStd, target, also });
   const compiled = build();
   const graph = compiled.module.graphs[0]!;
   const weights = seededWeights([graph]);
@@ -34,10 +38,22 @@ async function check(b: RandomBlock, seed: number, opened: OpenedDevice | undefi
   if (call.withoutOracle === undefined)
     expectClose(await oracleOutputs(graph, weights, inputs, dims), outputs, `${what} by onnxruntime`);
   expectClose(runPlan(compiled, weights, inputs, dims).outputs, outputs, `${what} by the interpreter`);
+  const half = build(baseline, ["half-storage"]);
+  expectClose(
+    runPlan(half, weights, inputs, dims).outputs,
+    outputs,
+    `${what} in f16 by the interpreter`,
+    HALF,
+  );
   if (!opened) return;
-  const session = await load(build(opened.target), weights, opened.device);
-  expectClose(await session.run(inputs, { dims }), outputs, `${what} on ${opened.name}`);
-  await session.dispose();
+  const run = async (also: readonly string[], most?: number) => {
+    const session = await load(build(opened.target, also), weights, opened.device);
+    const where = `${what} ${also.length > 0 ? "in f16 " : ""}on ${opened.name}`;
+    expectClose(await session.run(inputs, { dims }), outputs, where, most);
+    await session.dispose();
+  };
+  await run([]);
+  if (opened.device.features.has("shader-f16")) await run(["half-storage"], HALF);
 }
 
 describe("blocks at random sizes", { timeout: 120_000 }, () => {
