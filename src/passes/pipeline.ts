@@ -15,6 +15,7 @@ import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
 import { halfStorage } from "./half-storage.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
+import { nestWindows } from "./nest-windows.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import { packTokens } from "./pack-tokens.ts";
 import { planExperts } from "./plan-experts.ts";
@@ -36,6 +37,7 @@ export const pipeline: readonly Pass[] = [
   // 0. Change the function, where that was asked for: first, while blocks are still as they were written.
   reduceTokens,
   // 1. Say the same thing more simply.
+  nestWindows, // while a level of one bin is still a level
   canonicalize,
   foldConstants,
   shareDuplicates,
