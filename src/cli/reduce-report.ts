@@ -248,7 +248,11 @@ function tableOf(rows: readonly Row[], unoptimized: number, adapter: string): st
 function plotOf(file: string, rows: readonly Row[]): string {
   const [base] = rows as readonly [Row];
   const points = rows.slice(1).map((r) => ({
-    method: r.reduce.split(":")[0]!,
+    // Methods together are a line of their own.
+    method: r.reduce
+      .split("+")
+      .map((one) => one.split(":")[0]!)
+      .join("+"),
     label: r.reduce,
     x: r.blockFlops / base.blockFlops,
     y: r.accuracy ?? r.agreement,
