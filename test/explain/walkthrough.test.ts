@@ -2,6 +2,7 @@
 // one machine and one day.
 
 import { readFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import { expect, it } from "vitest";
 import { annotationText, lineText, nodeText, whyNotText } from "../../src/cli/explain-text.ts";
 import { annotate, explainLine, whyNot } from "../../src/explain/answers.ts";
@@ -37,7 +38,8 @@ it("asks four questions in the terminal, and one on the page", () => {
 it.each(answers.map(([, question, asked, answer]) => [question!, asked!, answer!] as const))(
   "%s",
   (_, asked, answer) => {
-    const said = answerTo(asked).split("\n");
+    // Colours are on where CI is set, and on a terminal.
+    const said = stripVTControlCharacters(answerTo(asked)).split("\n");
     const wanted = answer.split("\n").filter((l) => l !== "" && l !== "..." && !/^ {2}time /.test(l));
     expect(wanted.length).toBeGreaterThan(0);
     let from = 0;
