@@ -2,6 +2,7 @@
 // Pure; the schema in words is plan.ts.
 
 import { parseDim } from "./dim-parse.ts";
+import { extentsId } from "./plan.ts";
 import { dtypes } from "./types.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -81,6 +82,8 @@ function checkEntry(
       known.add(t["id"]);
     });
   list(e, "symbols", say).forEach((s, i) => {
+    // Kernels write the live number of a bounded symbol, and read it.
+    if (s["kind"] === "bounded") known.add(extentsId);
     if (typeof s["name"] !== "string") say(`${where}, symbol ${i}`, "has no name");
     if (s["kind"] === "bounded" && !(isSize(s["bound"]) && isCount(s["slot"])))
       say(`${where}, symbol ${i}`, "has no valid bound");

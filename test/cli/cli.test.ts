@@ -196,6 +196,22 @@ describe("running", () => {
     expect([...(await readTensors(output))["logits"]!.data]).toEqual(b!.outputs.logits.data);
   });
 
+  it("runs a compiled folder in which kernels write how many rows there are", async () => {
+    const moe = ["examples/moe_layers.model", "--config", "tiny", "--weights", "seed:0"];
+    const input = ["--input", "x=seed:x", "--dim", "T=5", "--json"];
+    const folder = installed.path("experts");
+    expect((await run("compile", ...moe, "--experts", "sort", "-o", folder)).code).toBe(0);
+    const [direct, fromFolder] = [
+      await run("run", ...moe, "--experts", "sort", ...input),
+      await run("run", folder, ...input),
+    ];
+    expect(fromFolder.code).toBe(0);
+    type Shown = { outputs: { y: { shape: number[] } } };
+    const [a, b] = [direct, fromFolder].map((r) => (JSON.parse(r.out) as Shown).outputs);
+    expect(b).toEqual(a);
+    expect(a!.y.shape[0]).toBe(5);
+  });
+
   it("packs a variant for each target, and runs the one that suits the adapter", async () => {
     const folder = installed.path("variants");
     const targets = ["baseline", "lavapipe", "swiftshader"];
@@ -277,6 +293,8 @@ describe("running", () => {
     it("with values, grids or JSON that make no sense is refused", async () => {
       const values = changed((p) => (p.entries[0]!.dispatches[0]!.buffers[0] = "%none"));
       await expectRefused(["run", values, "--input", one], "plan-content");
+      const live = changed((p) => (p.entries[0]!.dispatches[0]!.buffers[0] = "@extents"));
+      await expectRefused(["run", live, "--input", one], "plan-content", "not there");
       const grid = changed((p) => (p.entries[0]!.dispatches[0]!.grid[0] = "((((("));
       await expectRefused(["run", grid, "--input", one], "plan-content");
       const text = changed(() => undefined);

@@ -1,14 +1,17 @@
 // What must hold after every pass: the text of the graph reads back as the very same graph, lines of the model included; the verifier
-// has nothing to say; the numbers keep the pass's contract in f64. All examples in all sizes; numbers on small models.
+// has nothing to say; the numbers keep the pass's contract in f64. And behind the last one: a plan. All examples in all sizes; numbers on
+// small models.
 
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import type { CompileOptions } from "../../src/index.ts";
+import { lowerModule } from "../../src/codegen/lower.ts";
 import { elaborateFile } from "../../src/index.ts";
 import { baseline, lavapipe } from "../../src/ir/target.ts";
 import type { Graph } from "../../src/ir/graph.ts";
 import { parseGraphs } from "../../src/ir/parse.ts";
+import { checkPlan } from "../../src/ir/plan-check.ts";
 import { printGraph } from "../../src/ir/print.ts";
 import { verifyGraph } from "../../src/ir/verify.ts";
 import { lookupOp } from "../../src/ops/index.ts";
@@ -48,6 +51,22 @@ function expectSound(graph: Graph, at: string): void {
     expect(n.spans.length, `lines of ${n.results[0]!.id} ${at}`).toBeGreaterThan(0);
 }
 
+/** A plan as it is stored, which the reader of stored plans takes; every kernel is used, and every output has a place. */
+function expectPlan(graph: Graph): void {
+  const { plan, kernels } = lowerModule(
+    { name: graph.name, graphs: [graph] },
+    { target: lavapipe, compiler: "test" },
+  );
+  expect(checkPlan(JSON.parse(JSON.stringify(plan)))).toEqual([]);
+  const [entry] = plan.entries;
+  expect(entry!.outputs.map((o) => o.name)).toEqual(graph.outputs.map((o) => o.name));
+  expect([...new Set(entry!.dispatches.map((d) => d.kernel))].sort((a, b) => a - b)).toEqual(
+    kernels.map((_, i) => i),
+  );
+  for (const d of entry!.dispatches)
+    expect(d.locations.length, `lines of ${plan.kernels[d.kernel]!.name}`).toBeGreaterThan(0);
+}
+
 describe("text and verifier after every pass", () => {
   // As the model stands, and in every size of it; once, where it is tested with several settings. Full sizes are compiled and not run.
   const first = new Map(exampleCases.map((c) => [`${c.path} ${c.model}`, c] as const).reverse());
@@ -66,6 +85,7 @@ describe("text and verifier after every pass", () => {
       const { steps } = runPasses(graph, { target: lavapipe, lookup: lookupOp, verify: false });
       for (const s of steps) if (s.changed) expectSound(s.after, `after ${s.pass.name}`);
       expect(steps.filter((s) => s.changed).length).toBeGreaterThan(1);
+      expectPlan(steps.at(-1)!.after);
     },
   );
 });
