@@ -1,5 +1,5 @@
 // Calls of the library's blocks with parameters and sizes that follow from a seed: odd sizes, one token, channels that are no multiple of
-// four, masks with rows that keep nothing. One record per block; a block that has none is in `elsewhere` with the reason.
+// four, masks with rows that keep nothing. One record per block; a block that has none is in `elsewhere`.
 
 import { elementCount, tensor, type Tensor } from "../../src/ir/tensor.ts";
 import type { DType } from "../../src/ir/types.ts";
@@ -771,50 +771,61 @@ export const randomBlocks: readonly RandomBlock[] = [
   }),
 ];
 
-const part = "a part of other blocks, which have rows here";
-const routed = "routed experts have their own conformance list: test/models/experts.test.ts";
+export interface Elsewhere {
+  readonly why: string;
+  /** A block with a row here, a file of worked examples, or an example that is run whole; it uses the block, through others maybe. */
+  readonly by: string;
+}
 
-/** Blocks without a row, and why. */
-export const elsewhere: Readonly<Record<string, string>> = {
-  MosChange: "its pools are shared by many layers: test/adapters",
-  SplitHeads: part,
-  JoinHeads: part,
-  SignedSqrt: part,
-  PowerNorm: part,
-  Activated: part,
-  Normalized: part,
-  SumFactors: part,
-  SumRanks: part,
-  RankChunk: part,
-  CoreChunk: part,
-  MirrorAlong: part,
-  TokenWeights: part,
-  InBounds: part,
-  PoolThreeAxes: part,
-  RegionCells: "boxes of an image: test/std/pooling.md",
-  RegionBins: "boxes of an image: test/std/pooling.md",
-  RegionPyramid: "boxes of an image: test/std/pooling.md",
-  VideoWindows: part,
-  VitEncoder: "its tokens follow from its image: examples/vit.model and digits_vit.model are run whole",
-  Cascade: "which rows go on is decided by values: test/std/cascade.md and examples/cascade.model",
-  PlainExpert: routed,
-  Combine: routed,
-  Moe: routed,
-  ImageMoe: routed,
-  ExpertChoiceMoe: routed,
-  SoftMoe: routed,
-  BaseMoe: routed,
-  BaseExpert: routed,
-  MoePlusPlus: routed,
-  Chosen: routed,
-  PlusPlusGate: routed,
-  FusedSwiglu: routed,
-  ConstantExpert: routed,
-  SwitchRouter: routed,
-  SoftmaxRouter: routed,
-  DeepSeekV2Router: routed,
-  BiasedRouter: routed,
-  CosineRouter: routed,
-  BaseRouter: routed,
-  Capacity: routed,
+const partOf = (by: string): Elsewhere => ({ why: "a part of other blocks", by });
+const boxes: Elsewhere = { why: "boxes of an image", by: "test/std/pooling.md" };
+/** Held by the conformance list of routed experts too (docs/experts.md). */
+const routed = (by = "examples/moe_layers.model"): Elsewhere => ({
+  why: "which experts run is decided by values",
+  by,
+});
+
+/** Blocks without a row, why, and what tests them. */
+export const elsewhere: Readonly<Record<string, Elsewhere>> = {
+  MosChange: { why: "its pools are shared by many layers", by: "test/std/adapters.md" },
+  SplitHeads: partOf("GroupedQueryAttention"),
+  JoinHeads: partOf("Attention"),
+  SignedSqrt: partOf("Mutan"),
+  PowerNorm: partOf("Mutan"),
+  Activated: partOf("Mlb"),
+  Normalized: partOf("Mfb"),
+  SumFactors: partOf("Mfb"),
+  SumRanks: partOf("Mutan"),
+  RankChunk: partOf("BlockFusion"),
+  MirrorAlong: partOf("ReflectPad2d"),
+  TokenWeights: partOf("MeanPool"),
+  InBounds: partOf("AvgPool2d"),
+  PoolThreeAxes: partOf("MaxPool3d"),
+  VideoWindows: partOf("PromptPool"),
+  CoreChunk: partOf("examples/vqa_fusion.model"),
+  RegionCells: boxes,
+  RegionBins: boxes,
+  RegionPyramid: boxes,
+  VitEncoder: { why: "its tokens follow from its image", by: "examples/digits_vit.model" },
+  Cascade: { why: "which rows go on is decided by values", by: "test/std/cascade.md" },
+  ImageMoe: routed("examples/digits_moe.model"),
+  PlainExpert: routed(),
+  Combine: routed(),
+  Moe: routed(),
+  ExpertChoiceMoe: routed(),
+  SoftMoe: routed(),
+  BaseMoe: routed(),
+  BaseExpert: routed(),
+  MoePlusPlus: routed(),
+  Chosen: routed(),
+  PlusPlusGate: routed(),
+  FusedSwiglu: routed(),
+  ConstantExpert: routed(),
+  SwitchRouter: routed(),
+  SoftmaxRouter: routed(),
+  DeepSeekV2Router: routed(),
+  BiasedRouter: routed(),
+  CosineRouter: routed(),
+  BaseRouter: routed(),
+  Capacity: routed(),
 };

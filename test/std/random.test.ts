@@ -66,10 +66,38 @@ describe("blocks at random sizes", { timeout: 120_000 }, () => {
   });
 });
 
-it("has a row for every block of the library, or a reason", () => {
-  const declared = readdirSync("std").flatMap((f) =>
-    [...readFileSync(`std/${f}`, "utf8").matchAll(/^block (\w+)/gm)].map((m) => m[1]!),
-  );
-  const known = [...randomBlocks.map((b) => b.block), ...Object.keys(elsewhere)];
-  expect(known.sort()).toEqual([...new Set(declared)].sort());
+const capitals = (text: string): string[] => text.match(/\b[A-Z]\w+/g) ?? [];
+/** The text of each block of the library. */
+const library = new Map(
+  readdirSync("std").flatMap((f) =>
+    readFileSync(`std/${f}`, "utf8")
+      .split(/^(?=\S)/m)
+      .flatMap((text, i, parts) => {
+        const name = /^block (\w+)/.exec(text)?.[1];
+        // A declaration goes on behind its parameters: to the next one.
+        const rest = parts.slice(i + 1);
+        const end = rest.findIndex((t) => /^(block|model|config|import|\/\/)/.test(t));
+        return name ? [[name, [text, ...rest.slice(0, end < 0 ? undefined : end)].join("")] as const] : [];
+      }),
+  ),
+);
+
+/** Blocks that a text names, and those that these use. */
+function uses(text: string, found = new Set<string>()): ReadonlySet<string> {
+  for (const name of capitals(text)) {
+    const block = library.get(name);
+    if (block === undefined || found.has(name)) continue;
+    found.add(name);
+    uses(block, found);
+  }
+  return found;
+}
+
+it("has a row for every block of the library, or says what else tests it", () => {
+  const rows = randomBlocks.map((b) => b.block);
+  expect([...rows, ...Object.keys(elsewhere)].sort()).toEqual([...library.keys()].sort());
+  for (const [block, { by }] of Object.entries(elsewhere)) {
+    const text = rows.includes(by) ? library.get(by)! : readFileSync(by, "utf8");
+    expect([...uses(text)], `${by} uses ${block}`).toContain(block);
+  }
 });
