@@ -1,5 +1,6 @@
 // Every golden: what comes out, what fired, what was refused, and that the numbers keep the pass's contract.
 
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { printGraph } from "../../src/ir/print.ts";
 import { verifyGraph } from "../../src/ir/verify.ts";
@@ -38,6 +39,12 @@ describe("coverage", () => {
     const fired = new Set(goldens.flatMap((g) => g.fired));
     const rules = allPasses.flatMap(namedChanges).map((r) => r.name);
     expect(rules.filter((name) => !fired.has(name))).toEqual([]);
+  });
+  it("every wrong rewrite of docs/token-reduction.md has a golden that refuses it", () => {
+    const text = readFileSync("docs/token-reduction.md", "utf8");
+    const named = [...text.matchAll(/`([a-z-]+\/not-[\w-]+)`/g)].map((m) => `test/passes/${m[1]!}.ir`);
+    expect(named.length).toBeGreaterThan(8);
+    expect(goldens.map((g) => g.path)).toEqual(expect.arrayContaining(named));
   });
   it("names of rules are unique", () => {
     const rules = allPasses.flatMap(namedChanges).map((r) => r.name);
