@@ -32,7 +32,7 @@ import {
   type PassSelection,
   type Step,
 } from "./passes/run.ts";
-import type { ExpertWay } from "./passes/plan-experts.ts";
+import type { ExpertWay } from "./passes/expert-cost.ts";
 import { askReduction, parseReduction } from "./passes/reduction-methods.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
@@ -77,7 +77,7 @@ export interface CompileOptions extends PassSelection {
   readonly tuned?: readonly TunedSource[];
   /** What a millisecond of shader compilation counts, of one of a run; 0.002 unless given. */
   readonly firstRunWeight?: number;
-  /** How routed experts are computed, in place of what counts would choose (docs/experts.md). */
+  /** How routed experts are computed, in place of what the cost model would choose (docs/experts.md). */
   readonly experts?: ExpertWay;
   /** Token reduction on all attention of the model, as text: `tome:r=8` (docs/token-reduction.md). */
   readonly reduce?: readonly string[];

@@ -17,7 +17,7 @@ import {
   type SourceText,
 } from "../index.ts";
 import { halfStorage } from "../passes/half-storage.ts";
-import type { ExpertWay } from "../passes/plan-experts.ts";
+import type { ExpertWay } from "../passes/expert-cost.ts";
 import { checkSelection } from "../passes/run.ts";
 import { builtinTargets, type Target } from "../ir/target.ts";
 import { error, hasErrors, InputError, type Diagnostic } from "../support/diagnostic.ts";

@@ -73,6 +73,7 @@ function firings(doc: ExplainDocument, fired: readonly FiredDoc[]): readonly str
     const [first] = list;
     return [
       `    ${bold(name)} x${list.length}${equation === undefined ? "" : `  ${cyan(equation)}`}`,
+      ...[...new Set(list.flatMap((f) => f.why ?? []))].map((why) => `      because ${why}`),
       ...first!.before.map((t) => red(`      - ${t}`)),
       ...first!.after.map((t) => green(`      + ${t}`)),
       ...(list.length > 1 ? [dim(`      ... and ${list.length - 1} more like it`)] : []),

@@ -1,7 +1,7 @@
 // Flags that several commands take.
 
 import { Option, type Command } from "commander";
-import { expertWays } from "../passes/plan-experts.ts";
+import { expertWays } from "../passes/expert-cost.ts";
 
 export function modelOptions(command: Command): Command {
   return command
@@ -37,7 +37,7 @@ export function modelOptions(command: Command): Command {
     .addOption(
       new Option(
         "--experts <way>",
-        "how routed experts are computed, in place of what counts would choose (docs/experts.md)",
+        "how routed experts are computed, in place of what the cost model would choose (docs/experts.md)",
       ).choices(expertWays),
     )
     .addOption(

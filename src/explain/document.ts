@@ -126,6 +126,8 @@ export interface FiredDoc {
   readonly after: readonly string[];
   readonly removed: readonly string[];
   readonly added: readonly string[];
+  /** Where there was a choice. */
+  readonly why?: string;
   readonly places: readonly number[];
 }
 

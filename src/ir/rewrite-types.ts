@@ -21,6 +21,8 @@ export interface RewriteContext {
   constant(id: ValueId): number | undefined;
   /** Adds a node in front of the one being rewritten; its types are inferred, its lines are those of the nodes matched. */
   add(op: string, inputs: readonly (ValueId | undefined)[], attrs?: Attrs, options?: NewNodeOptions): ValueId;
+  /** Why this was done and not something else, where there was a choice: kept with what the rule did. */
+  because(why: string): void;
   /** Says that another node takes part in the match, so that its lines are passed on. */
   matched(...nodes: readonly Node[]): void;
   /** The rule nearly fired: why not, in the reader's words. Returns null so that a rule can end with it. */
@@ -58,6 +60,8 @@ export interface RewriteEvent {
   readonly after: readonly string[];
   readonly removed: readonly ValueId[];
   readonly added: readonly ValueId[];
+  /** Why this and nothing else, where there was a choice. */
+  readonly why?: string;
   readonly spans: readonly Location[];
 }
 

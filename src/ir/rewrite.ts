@@ -177,6 +177,7 @@ class Attempt implements RewriteContext {
   readonly #pending: Pending[] = [];
   readonly #madeBy = new Map<ValueId, Pending>();
   readonly #matched = new Set<Node>();
+  #why: string | undefined;
   readonly #firstId: number;
 
   constructor(rule: Rule, cell: Cell, state: RewriteGraph, lookup: OpLookup, refusals: Map<string, Refusal>) {
@@ -267,6 +268,10 @@ class Attempt implements RewriteContext {
     for (const n of nodes) if (n !== this.#root) this.#matched.add(n);
   }
 
+  because(why: string): void {
+    this.#why = why;
+  }
+
   refuse(reason: string, at: Node = this.#root): null {
     const node = at.results[0]!.id;
     const key = `${this.#rule.name} ${node}`;
@@ -322,6 +327,7 @@ class Attempt implements RewriteContext {
       after: [...stayed.map((c) => printNode(c.node)), ...replacedIds],
       removed: [...[...removedIds].filter((id) => !madeIds.has(id)), ...renamed.keys()],
       added: stayed.flatMap((c) => c.node.results.map((r) => r.id)).filter((id) => !rootIds.has(id)),
+      ...(this.#why !== undefined && { why: this.#why }),
       spans,
     };
     return { event, cells: stayed, next: stayed[0] ?? following };

@@ -28,6 +28,20 @@ export interface AdapterConstants {
   readonly shaderMillisecondsPerKibibyte?: number;
   /** Of the tiles of contractions (codegen/tile-cost.ts), in place of its defaults. */
   readonly tiles?: TileConstants;
+  /** Of the ways to compute routed experts (passes/expert-cost.ts), in place of its defaults. */
+  readonly experts?: ExpertConstants;
+}
+
+/** Of a tile of rows that have one expert. */
+export interface ExpertConstants {
+  /** At which it reads the weights of its expert, GB/s. */
+  readonly gigabytesPerSecond: number;
+  /** At which its rows are multiplied, GFLOP/s. */
+  readonly gflops: number;
+  /** Rows whose sums stay where they are computed; each beyond them takes as long as two. */
+  readonly rows: number;
+  /** How many times as long a row takes where every expert computes every token. */
+  readonly dense: number;
 }
 
 /** Times in cycles of one multiply-add of all lanes of a core. */
@@ -160,6 +174,10 @@ function checkOptionalConstants(measured: Readonly<Record<string, unknown>>): re
   for (const name of ["shaderMilliseconds", "shaderMillisecondsPerKibibyte"])
     if (measured[name] !== undefined && !isAmount(measured[name]))
       found.push(`has measured.${name}, which is no amount`);
+  const experts = recordOf(measured["experts"]);
+  if (measured["experts"] !== undefined)
+    for (const name of ["gigabytesPerSecond", "gflops", "rows", "dense"])
+      if (!isAmount(experts[name]) || experts[name] === 0) found.push(`has no measured.experts.${name}`);
   if (measured["tiles"] === undefined) return found;
   const tiles = recordOf(measured["tiles"]);
   for (const name of tileNames) if (!isAmount(tiles[name])) found.push(`has no measured.tiles.${name}`);

@@ -3,7 +3,7 @@
 
 import { addDim, constantOf, dim, floorDiv, mulDim, sameDim, type Dim } from "../ir/dim.ts";
 import { lt } from "../ir/expr.ts";
-import type { Attrs } from "../ir/graph.ts";
+import type { Attrs, GraphBuilder, ValueId } from "../ir/graph.ts";
 import type { AxisRelation } from "../ir/op.ts";
 import { elementCount, tensor } from "../ir/tensor.ts";
 import { elementsOf, showType } from "../ir/types.ts";
@@ -19,7 +19,7 @@ import {
   same,
   sentences,
 } from "./define.ts";
-import { planProgram } from "./experts-kernel.ts";
+import { planProgram, seatsProgram } from "./experts-kernel.ts";
 
 /** A row of no slot, or a slot of no row: beyond any index. */
 const NOWHERE = 0xffffffff;
@@ -159,12 +159,15 @@ export const expertPlan = defineOp({
   name: "expert_plan",
   doc:
     "Sorts slots by their expert, stably. The rows of an expert begin at a multiple of `tile`; what is left of its last tile are rows of " +
-    "no slot. Slots of no expert (an id of E or more) get no row.",
+    "no slot. Slots of no expert (an id of E or more) get no row. With a capacity every expert has that many rows, whole tiles of them, " +
+    "whether they are taken or not; slots are seated in turn, all first choices before any second, and those without a seat get no row.",
   equation: "slots[places[s]] = s;  experts of rows floor(r / tile)*tile .. are tiles[floor(r / tile)]",
   inputs: [{ name: "ids", doc: "[N], u32: the expert of each slot" }],
   attrs: {
     experts: { kind: "int", doc: "number of experts" },
     tile: tileAttr,
+    capacity: { kind: "int", doc: "seats of an expert; 0: as many as it has slots", default: 0 },
+    k: { kind: "int", doc: "choices of a token, which are seated in turn", default: 1 },
     rows: {
       kind: "dim",
       doc: "the bounded symbol that is the number of rows",
@@ -176,6 +179,8 @@ export const expertPlan = defineOp({
     rank: "ids have one axis",
     ids: "ids are u32",
     counts: "there is at least one expert, and a tile has at least one row",
+    seats:
+      "with a capacity the rows are those of all seats, in whole tiles, and without one there is no order of seats",
   },
   infer(c) {
     const ids = checkRank(c, "ids", 1);
@@ -184,6 +189,9 @@ export const expertPlan = defineOp({
     const experts = numberOf(c.attrs, "experts");
     c.check("counts", tile >= 1 && experts >= 1, { got: `${experts} experts, tiles of ${tile}` });
     const rows = dimOf(c.attrs, "rows");
+    const fixed = constantOf(rows) === constantOf(rowBound(ids.shape[0]!, c.attrs));
+    const seated = numberOf(c.attrs, "capacity") > 0 ? fixed : numberOf(c.attrs, "k") === 1;
+    c.check("seats", seated && numberOf(c.attrs, "k") >= 1, { got: `${rows.key} rows` });
     return [
       { dtype: "u32", shape: [rows], axes: [null] },
       { dtype: "u32", shape: [floorDiv(rows, dim(tile))], axes: [null] },
@@ -194,17 +202,18 @@ export const expertPlan = defineOp({
   reference(c) {
     const ids = c.input("ids").data;
     const tile = numberOf(c.attrs, "tile");
+    const experts = numberOf(c.attrs, "experts");
+    const capacity = numberOf(c.attrs, "capacity");
+    const order = seatingOrder(ids.length, numberOf(c.attrs, "k"));
     const slots: number[] = [];
     const tiles: number[] = [];
     const places = new Uint32Array(ids.length).fill(NOWHERE);
-    for (let e = 0; e < numberOf(c.attrs, "experts"); e++) {
-      for (let s = 0; s < ids.length; s++)
-        if (ids[s] === e) {
-          places[s] = slots.length;
-          slots.push(s);
-        }
-      while (slots.length % tile !== 0) slots.push(NOWHERE);
-      while (tiles.length * tile < slots.length) tiles.push(e);
+    for (let e = 0; e < experts; e++) {
+      const own = order.filter((s) => ids[s] === e).slice(0, capacity > 0 ? capacity : ids.length);
+      const rows = tile * Math.ceil((capacity > 0 ? capacity : own.length) / tile);
+      own.forEach((s, i) => (places[s] = slots.length + i));
+      for (let i = 0; i < rows; i++) slots.push(own[i] ?? NOWHERE);
+      for (let i = 0; i < rows; i += tile) tiles.push(i < own.length ? e : experts);
     }
     return [
       tensor("u32", [slots.length], slots),
@@ -225,14 +234,112 @@ export const expertPlan = defineOp({
         [2, 0, 3, NOWHERE, 4],
       ],
     },
+    {
+      about: "two experts with three seats each, in tiles of two; the first choices are slots 0, 2 and 4",
+      inputs: { ids: [0, 0, 0, 1, 0, 0] },
+      dtypes: { ids: "u32" },
+      attrs: { experts: 2, tile: 2, capacity: 3, k: 2, rows: 8 },
+      outputs: [
+        [0, 2, 4, NOWHERE, 3, NOWHERE, NOWHERE, NOWHERE],
+        [0, 0, 1, 2],
+        [0, NOWHERE, 1, 4, 2, NOWHERE],
+      ],
+    },
   ],
   inLanguage: false,
 });
+
+/** Slots in the order that they are seated in: the first choice of every token, then the second. */
+function seatingOrder(slots: number, k: number): readonly number[] {
+  const tokens = slots / k;
+  return Array.from({ length: slots }, (_, p) => (p % tokens) * k + Math.floor(p / tokens));
+}
+
+export const expertSeats = defineOp({
+  name: "expert_seats",
+  doc:
+    "The seat of each choice at its expert, counted from 0: all first choices are seated before any second, in the order of the tokens. " +
+    "An id of E or more has the seat 4294967295.",
+  equation: "seats[t, j] = |{(u, i): ids[u, i] = ids[t, j], (i, u) < (j, t)}|",
+  inputs: [{ name: "ids", doc: "[T, k], u32: the experts of each token" }],
+  attrs: { experts: { kind: "int", doc: "number of experts" } },
+  results: ["seats"],
+  constraints: {
+    rank: "ids have two axes",
+    ids: "ids are u32, and the number of choices is known while compiling",
+    counts: "there is at least one expert",
+  },
+  infer(c) {
+    const ids = checkRank(c, "ids", 2);
+    c.check("ids", ids.dtype === "u32" && constantOf(ids.shape[1]!) !== undefined, {
+      input: "ids",
+      got: showType(ids),
+      expected: "u32[T, k]",
+    });
+    c.check("counts", numberOf(c.attrs, "experts") >= 1, { got: `${numberOf(c.attrs, "experts")} experts` });
+    return [{ dtype: "u32", shape: ids.shape, axes: ids.axes }];
+  },
+  axes: () => [[other, other]],
+  reference(c) {
+    const { data, shape } = c.input("ids");
+    const seats = c.result();
+    const taken = new Array<number>(numberOf(c.attrs, "experts")).fill(0);
+    for (const slot of seatingOrder(data.length, shape[1]!)) {
+      const id = data[slot]!;
+      seats.data[slot] = id < taken.length ? taken[id]!++ : NOWHERE;
+    }
+    return [seats];
+  },
+  lowering: {
+    kind: "program",
+    inPlace: ["ids"],
+    program: seatsProgram,
+    decompose: (b, [ids], attrs) => [seatsWritten(b, ids!, numberOf(attrs, "experts"))],
+  },
+  examples: [
+    {
+      about: "three tokens want expert 1, one of them as its second choice",
+      inputs: {
+        ids: [
+          [0, 1],
+          [1, 0],
+          [1, 2],
+        ],
+      },
+      dtypes: { ids: "u32" },
+      attrs: { experts: 2 },
+      outputs: [
+        [
+          [0, 2],
+          [0, 1],
+          [1, NOWHERE],
+        ],
+      ],
+    },
+  ],
+});
+
+/** With a running sum over [k * T, experts]. */
+function seatsWritten(b: GraphBuilder, ids: ValueId, experts: number): ValueId {
+  const [tokens, k] = b.type(ids).shape as readonly [Dim, Dim];
+  const each = b.call("iota", [], { dims: [dim(experts)], dtype: "u32" });
+  const wants = b.call("equal", [b.call("unsqueeze", [ids], { axes: [-1] }), each]);
+  const inTurn = b.call("transpose", [b.call("cast", [wants], { dtype: "i32" })], { perm: [1, 0, 2] });
+  const ordered = b.call("reshape", [inTurn], { dims: [mulDim(k, tokens), dim(experts)] });
+  const before = b.call("cumsum", [ordered], { axis: 0, exclusive: true });
+  const own = b.call("sum", [b.call("mul", [before, ordered])], { axes: [1] });
+  const seats = b.call("transpose", [b.call("reshape", [own], { dims: [k, tokens] })], { perm: [1, 0] });
+  const number = (value: number): ValueId => b.call("constant", [], { value, dtype: "u32" });
+  const exists = b.call("less", [ids, number(experts)]);
+  return b.call("where", [exists, b.call("cast", [seats], { dtype: "u32" }), number(NOWHERE)]);
+}
 
 /** The most rows a plan can have: every expert that is there at all may leave a tile all but empty. */
 export function rowBound(slots: Dim, attrs: Attrs): Dim {
   const tile = numberOf(attrs, "tile");
   const experts = numberOf(attrs, "experts");
+  const capacity = numberOf(attrs, "capacity");
+  if (capacity > 0) return dim(experts * tile * Math.ceil(capacity / tile));
   const known = constantOf(slots);
   const partly = known === undefined ? experts : Math.min(experts, known);
   return mulDim(dim(tile), floorDiv(addDim(slots, dim(partly * (tile - 1))), dim(tile)));

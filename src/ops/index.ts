@@ -23,7 +23,7 @@ import { copy, group } from "./group.ts";
 import { adaptiveAvgPool, adaptiveMaxPool } from "./adaptive.ts";
 import { depthwiseConv2d, groupedConv2d } from "./grouped-conv.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
-import { expertPlan, groupedLinear, takeRows } from "./experts.ts";
+import { expertPlan, expertSeats, groupedLinear, takeRows } from "./experts.ts";
 import { packRows } from "./pack.ts";
 import { route, topK } from "./route.ts";
 import { resize } from "./resize.ts";
@@ -112,6 +112,7 @@ export const allOps: readonly OpDefinition[] = [
   groupedLinear,
   packRows,
   expertPlan,
+  expertSeats,
   takeRows,
   adaptiveAvgPool,
   adaptiveMaxPool,

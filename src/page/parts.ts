@@ -162,6 +162,7 @@ export function firing(app: App, f: FiredDoc): HTMLElement {
     "div",
     { class: "firing" },
     h("div", { class: "chips" }, lineLinks(app, f.places)),
+    f.why === undefined ? undefined : h("p", { class: "quiet" }, f.why),
     f.before.map((t) => removedLine(app, t)),
     f.after.map((t) => addedLine(app, t)),
   );

@@ -1,4 +1,4 @@
-// Every expert on every token, where that is no more work than sorting: few experts, of which each token has most. Then nothing is planned,
+// Every expert on every token, where the cost model says so: few experts, of which each token has most. Then nothing is planned,
 // the first products are one product with all weights on top of each other, and each row takes the result of its own expert. It is taken,
 // not multiplied by 0: what an expert makes of a token that did not choose it may be anything, NaN too.
 
@@ -6,10 +6,10 @@ import { constantOf, dim, mulDim, productDim, sameDim, type Dim } from "../ir/di
 import type { Node, ValueId } from "../ir/graph.ts";
 import { rewrite } from "../ir/rewrite.ts";
 import type { RewriteContext, Rule, RuleDoc } from "../ir/rewrite-types.ts";
+import { chooseWay, weightsOfExperts, type WayChoice } from "./expert-cost.ts";
 import { isRowProduct, tokensOfRows, type TokenRows } from "./expert-rows.ts";
 import { readersOf, reshapeTo } from "./match.ts";
 import type { Pass, PassContext } from "./pass.ts";
-import { reasonNotDense } from "./plan-experts.ts";
 
 const everyExpert: RuleDoc = {
   name: "every-expert",
@@ -19,7 +19,7 @@ const everyExpert: RuleDoc = {
 
 export const denseExperts: Pass = {
   name: "dense-experts",
-  doc: "Every expert computes every token where sorting rows would be no less work, and each row takes that of its own.",
+  doc: "Every expert computes every token where that is estimated to take the least time, and each row takes that of its own.",
   level: 1,
   numerics: "reassociates",
   domain: "finite inputs",
@@ -40,8 +40,12 @@ function ruleFor(passes: PassContext): Pick<Rule, "roots" | "apply"> {
       )
         return null;
       const dense = new Dense(c, root);
-      const reason = dense.reason(passes);
-      return reason === undefined ? [dense.make()] : c.refuse(reason);
+      const unable = dense.unable();
+      if (unable !== undefined) return c.refuse(unable);
+      const { way, why } = dense.choose(passes);
+      if (way !== "dense") return c.refuse(why);
+      c.because(why);
+      return [dense.make()];
     },
   };
 }
@@ -76,12 +80,17 @@ class Dense {
     this.#experts = c.type(root.inputs[1]!).shape[0]!;
   }
 
-  reason(passes: PassContext): string | undefined {
-    const unlike = this.#check(this.#root.results[0]!.id);
-    if (unlike !== undefined) return unlike;
-    const experts = constantOf(this.#experts);
-    if (experts === undefined) return "the number of experts is not known while compiling";
-    return reasonNotDense(productDim(this.#rows.leading), this.#rows.k, experts, passes);
+  /** Why not every expert can compute every token; undefined where they can. */
+  unable(): string | undefined {
+    if (constantOf(this.#experts) === undefined) return "the number of experts is not known while compiling";
+    return this.#check(this.#root.results[0]!.id);
+  }
+
+  choose(passes: PassContext): WayChoice {
+    const { leading, k } = this.#rows;
+    const weights = weightsOfExperts(this.#c.graph.nodes, (id) => this.#c.type(id), this.#ids);
+    const rows = mulDim(productDim(leading), dim(k));
+    return chooseWay({ rows, k, experts: constantOf(this.#experts)!, ...weights }, passes);
   }
 
   /** What stands in the way between here and the tokens; undefined where nothing does. */

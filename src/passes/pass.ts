@@ -1,10 +1,11 @@
 // What a pass is: one record. Switches (`--without NAME`, `--stop-after NAME`), documentation and tests are derived from it.
 
+import type { DimEnv } from "../ir/dim.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { Refusal, RewriteEvent, Rule, RuleDoc } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
-import type { ExpertWay } from "./plan-experts.ts";
+import type { ExpertWay } from "./expert-cost.ts";
 import type { PropertyName } from "./properties.ts";
 
 /**
@@ -19,8 +20,10 @@ export type Level = 0 | 1 | 2 | 3;
 export interface PassContext {
   readonly target: Target;
   readonly lookup: OpLookup;
-  /** How routed experts are computed, in place of what counts would choose. */
+  /** How routed experts are computed, in place of what the cost model would choose. */
   readonly experts?: ExpertWay;
+  /** Sizes that runs are expected to have: choices are made for them, and right for any. */
+  readonly sizes?: DimEnv;
 }
 
 export interface PassResult {

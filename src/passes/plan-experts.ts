@@ -1,8 +1,8 @@
 // How the rows of routed experts are laid out. As the model says it, every row reads the weights of its own expert: right for a few rows.
 // For many, rows are sorted by expert, so that each expert's weights are read once for a tile of rows; what stands between the products
-// is done on sorted rows too, and only what leaves is brought back in order. Which it is depends on the counts alone, and is on record.
+// is done on sorted rows too, and only what leaves is brought back in order. Which it is the cost model says (expert-cost.ts).
 
-import { constantOf, mulDim, sameDim, dim, type Dim } from "../ir/dim.ts";
+import { constantOf, sameDim, dim, type Dim } from "../ir/dim.ts";
 import {
   atMost,
   freeSymbol,
@@ -19,11 +19,12 @@ import { inferTypes, type OpDefinition } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import { removeDead } from "../ir/rewrite-helpers.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
-import type { Target } from "../ir/target.ts";
 import type { TensorType } from "../ir/types.ts";
 import { numberOf } from "../ops/define.ts";
 import { rowBound } from "../ops/experts.ts";
 import { Bug } from "../support/bug.ts";
+import { seatingOf, type Seating } from "./expert-capacity.ts";
+import { chooseWay, weightsOfExperts, type ExpertWay } from "./expert-cost.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const planExperts: Pass = {
@@ -34,57 +35,21 @@ export const planExperts: Pass = {
   needs: ["primitive"],
   gives: [],
   run: (graph, c) => new Planner(graph, c).run(),
+  changes: [
+    {
+      name: "sort-by-expert",
+      equation:
+        "E[id[n]](x[n]) = y[places[n]],  y[r] = E[tiles[floor(r / tile)]](x[slots[r]]),  slots in order of their experts",
+      doc: "Rows of one expert lie together, from a multiple of the tile on.",
+    },
+    {
+      name: "seat-by-expert",
+      equation:
+        "E[id[n]](x[n]) = y[places[n]],  places[n] = id[n] * rows + seat[n] where the seat is below the capacity,  rows = the capacity in whole tiles",
+      doc: "Where a router has a capacity, every expert has fixed rows, and a choice goes to its seat among them: nothing is bounded.",
+    },
+  ],
 };
-
-/** How experts are computed: each row by itself, rows sorted by expert, or every expert on every token. */
-export const expertWays = ["gather", "sort", "dense"] as const;
-export type ExpertWay = (typeof expertWays)[number];
-
-/** Up to so many rows, each reads its expert's weights by itself, whatever the number of experts. */
-const FEW_ROWS = 16;
-
-/** Above so many experts, not every expert computes every token. */
-const FEW_EXPERTS = 8;
-
-/** Why rows are not sorted; undefined where they are. */
-export function reasonToGather(rows: Dim, experts: number): string | undefined {
-  const known = constantOf(rows);
-  if (known === undefined) return undefined;
-  if (known <= FEW_ROWS) return `${known} rows are few: each reads the weights of its expert by itself`;
-  return known < 2 * experts
-    ? `${known} rows for ${experts} experts: most would have a tile to themselves, so each reads its weights by itself`
-    : undefined;
-}
-
-/** Why not every expert computes every token; undefined where they do. */
-export function reasonNotDense(
-  tokens: Dim,
-  k: number,
-  experts: number,
-  c: Pick<PassContext, "target" | "experts">,
-): string | undefined {
-  if (c.experts !== undefined) return c.experts === "dense" ? undefined : `${c.experts} was asked for`;
-  if (experts > FEW_EXPERTS) return `${experts} experts are more than ${FEW_EXPERTS}`;
-  if (k === experts) return undefined;
-  const known = constantOf(tokens);
-  if (known === undefined)
-    return `a token has ${k} of ${experts} experts, and how many tokens there are is not known`;
-  const rows = mulDim(tokens, dim(k));
-  const few = reasonToGather(rows, experts);
-  if (few !== undefined) return few;
-  const sorted = constantOf(rowBound(rows, { experts, tile: tileFor(rows, experts, c.target) }))!;
-  return known * experts <= sorted
-    ? undefined
-    : `${known * experts} rows of all experts are more than the ${sorted} that sorted rows take at most`;
-}
-
-/** Rows of a tile: about half of what an expert gets, because half of its last tile is empty on average. */
-function tileFor(rows: Dim, experts: number, target: Target): number {
-  const most = target.measured.workgroupMemoryGain > 1 ? 64 : 32;
-  const known = constantOf(rows);
-  if (known === undefined) return Math.min(most, 16);
-  return Math.max(4, Math.min(most, 2 ** Math.floor(Math.log2(known / experts / 2))));
-}
 
 /** The rows of one routing, and what has been made of them. */
 interface Sorted {
@@ -92,7 +57,11 @@ interface Sorted {
   readonly rows: Dim;
   readonly experts: number;
   readonly tile: number;
+  /** Why they are sorted, and in such tiles. */
+  readonly why: string;
   readonly first: Node;
+  /** Where every expert has fixed rows, to which slots are seated. */
+  readonly seating?: Seating;
   plan?: { readonly slots: ValueId; readonly tiles: ValueId; readonly places: ValueId };
   /** What a value of all rows is on sorted rows. */
   readonly twins: Map<ValueId, ValueId>;
@@ -105,8 +74,7 @@ interface Sorted {
 class Planner {
   readonly #graph: Graph;
   readonly #lookup: PassContext["lookup"];
-  readonly #target: Target;
-  readonly #asked: ExpertWay | undefined;
+  readonly #context: PassContext;
   readonly #types: Map<ValueId, TensorType>;
   readonly #producers = new Map<ValueId, Node>();
   readonly #sorted = new Map<ValueId, Sorted>();
@@ -118,8 +86,7 @@ class Planner {
   constructor(graph: Graph, c: PassContext) {
     this.#graph = graph;
     this.#lookup = c.lookup;
-    this.#target = c.target;
-    this.#asked = c.experts;
+    this.#context = c;
     this.#types = new Map(typesOf(graph));
     this.#symbols = [...graph.symbols];
     this.#nextId = graph.nextId;
@@ -138,7 +105,9 @@ class Planner {
     if (this.#sorted.size === 0) return { graph: this.#graph, events: [], refusals: this.#refusals };
     for (const n of this.#graph.nodes) {
       const sorted = this.#sortedOf(n);
+      const seated = [...this.#sorted.values()].find((s) => s.seating?.kept === n);
       if (sorted) this.#sortOne(n, sorted);
+      else if (seated) this.#seat(n, seated);
       else this.#out.push(n);
     }
     const graph = removeDead({
@@ -163,30 +132,24 @@ class Planner {
     if (this.#sorted.has(ids)) return;
     const rows = this.#types.get(ids)!.shape[0]!;
     const experts = constantOf(this.#types.get(n.inputs[1]!)!.shape[0]!);
-    const reason =
-      experts === undefined
-        ? "the number of experts is not known while compiling"
-        : this.#asked === "gather"
-          ? "gather was asked for"
-          : this.#asked === "sort"
-            ? undefined
-            : reasonToGather(rows, experts);
-    if (experts === undefined || reason !== undefined) {
-      this.#refusals.push({
-        rule: "sort-by-expert",
-        reason: reason!,
-        node: n.results[0]!.id,
-        spans: n.spans,
-      });
-      return;
-    }
-    const tile = tileFor(rows, experts, this.#target);
+    const refuse = (reason: string): void =>
+      void this.#refusals.push({ rule: "sort-by-expert", reason, node: n.results[0]!.id, spans: n.spans });
+    if (experts === undefined) return refuse("the number of experts is not known while compiling");
+    const typeOf = (id: ValueId): TensorType => this.#types.get(id)!;
+    const seating = seatingOf(ids, experts, (id) => this.#producers.get(id), typeOf);
+    const weights = weightsOfExperts(this.#graph.nodes, typeOf, ids);
+    const layer = { rows, experts, ...weights, ...(seating && { capacity: seating.capacity }) };
+    const ways: ExpertWay[] = seating ? ["gather", "sort", "capacity"] : ["gather", "sort"];
+    const { way, tile, why } = chooseWay(layer, this.#context, ways);
+    if (way === "gather") return refuse(why);
     this.#sorted.set(ids, {
       ids,
       rows,
       experts,
       tile,
+      why,
       first: n,
+      ...(seating && way === "capacity" && { seating }),
       twins: new Map(),
       foreign: new Set(),
       before: [],
@@ -227,11 +190,36 @@ class Planner {
 
   #planOf(s: Sorted): NonNullable<Sorted["plan"]> {
     if (s.plan) return s.plan;
+    if (s.seating) return (s.plan = this.#fixedPlan(s, s.seating));
     const name = freeSymbol("rows", (x) => this.#symbols.some((known) => known.name === x));
-    const attrs = { experts: s.experts, tile: s.tile, rows: dim(name) };
+    const attrs = withDefaults(this.#op("expert_plan"), {
+      ...{ experts: s.experts, tile: s.tile, rows: dim(name) },
+    });
     this.#symbols.push({ kind: "bounded", name, bound: atMost(rowBound(s.rows, attrs), this.#symbols) });
     const [slots, tiles, places] = this.#add(s, s.first, this.#op("expert_plan"), [s.ids], attrs).results;
     return (s.plan = { slots: slots!.id, tiles: tiles!.id, places: places!.id });
+  }
+
+  /** Every expert has the rows of its seats, taken or not: where a slot goes is its expert and its seat, and nothing is bounded. */
+  #fixedPlan(s: Sorted, { choices, k, capacity }: Seating): NonNullable<Sorted["plan"]> {
+    const op = this.#op("expert_plan");
+    const ids = this.#add(s, s.first, this.#op("reshape"), [choices], { dims: [s.rows] });
+    const seated = { experts: s.experts, tile: s.tile, capacity, k };
+    const rows = rowBound(s.rows, seated);
+    const plan = this.#add(s, s.first, op, [ids.results[0]!.id], { ...seated, rows });
+    const [slots, tiles, places] = plan.results;
+    return { slots: slots!.id, tiles: tiles!.id, places: places!.id };
+  }
+
+  /** A choice that has a row has a seat. */
+  #seat(kept: Node, s: Sorted): void {
+    const { places } = this.#planOf(s);
+    const shape = kept.results[0]!.type.shape;
+    const rows = constantOf(this.#types.get(s.plan!.slots)!.shape[0]!)!;
+    const end = this.#add(s, kept, this.#op("constant"), [], { value: rows, dtype: "u32" });
+    const own = this.#add(s, kept, this.#op("reshape"), [places], { dims: shape });
+    s.before.push(kept);
+    this.#add(s, kept, kept.op, [own.results[0]!.id, end.results[0]!.id], kept.attrs, [kept.results[0]!.id]);
   }
 
   #sortOne(n: Node, s: Sorted): void {
@@ -304,11 +292,12 @@ function isByRow(type: TensorType | undefined, rows: Dim): boolean {
 function eventOf(s: Sorted, left: ReadonlySet<Node>): RewriteEvent {
   const after = s.after.filter((n) => left.has(n));
   return {
-    rule: "sort-by-expert",
+    rule: s.seating ? "seat-by-expert" : "sort-by-expert",
     before: s.before.map(printNode),
     after: after.map(printNode),
     removed: s.before.flatMap((n) => n.results.map((r) => r.id)),
     added: after.flatMap((n) => n.results.map((r) => r.id)),
+    why: s.why,
     spans: s.first.spans,
   };
 }

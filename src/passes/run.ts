@@ -7,7 +7,8 @@ import { printGraph } from "../ir/print.ts";
 import { removeDead, rewrite } from "../ir/rewrite.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
-import type { ExpertWay } from "./plan-experts.ts";
+import type { DimEnv } from "../ir/dim.ts";
+import type { ExpertWay } from "./expert-cost.ts";
 import { verifyGraph } from "../ir/verify.ts";
 import { Bug } from "../support/bug.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
@@ -43,8 +44,10 @@ export interface PassSelection {
 export interface RunOptions extends PassSelection {
   readonly target: Target;
   readonly lookup: OpLookup;
-  /** How routed experts are computed, in place of what counts would choose. */
+  /** How routed experts are computed, in place of what the cost model would choose. */
   readonly experts?: ExpertWay;
+  /** Sizes that runs are expected to have: choices are made for them, and right for any. */
+  readonly sizes?: DimEnv;
   /** Check the graph after every pass; default true. */
   readonly verify?: boolean;
   readonly onStep?: (step: Step) => void;

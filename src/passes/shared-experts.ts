@@ -7,10 +7,10 @@ import type { Node, ValueId } from "../ir/graph.ts";
 import { rewrite } from "../ir/rewrite.ts";
 import type { RewriteContext, Rule, RuleDoc } from "../ir/rewrite-types.ts";
 import { bytesOf, sameShape } from "../ir/types.ts";
+import { chooseWay, numberFor, weightsOfExperts } from "./expert-cost.ts";
 import { isRowProduct, tokensOfRows } from "./expert-rows.ts";
 import { reshapeTo } from "./match.ts";
 import type { Pass, PassContext } from "./pass.ts";
-import { reasonToGather } from "./plan-experts.ts";
 
 const slotsOfShared: RuleDoc = {
   name: "shared-as-slots",
@@ -144,10 +144,11 @@ class Joining {
     const unlike = this.#unlike(this.#shared.last.results[0]!.id, last.results[0]!.id);
     if (unlike !== undefined) return unlike;
     const tokens = productDim(leading);
-    if (this.#passes.experts === "gather") return "gather was asked for";
-    const few = reasonToGather(mulDim(tokens, dim(k + slices)), count + slices);
-    if (few !== undefined && constantOf(tokens) !== 1)
-      return `rows would not be sorted, and each would read the shared weights by itself (${few})`;
+    const weights = weightsOfExperts(c.graph.nodes, (id) => c.type(id), this.#routed.ids);
+    const layer = { rows: mulDim(tokens, dim(k + slices)), experts: count + slices, ...weights };
+    const { way, why } = chooseWay(layer, this.#passes, ["gather", "sort"]);
+    if (way === "gather" && (this.#passes.experts === "gather" || numberFor(tokens, this.#passes) !== 1))
+      return `rows would not be sorted, and each would read the shared weights by itself (${why})`;
     return undefined;
   }
 

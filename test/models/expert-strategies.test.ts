@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate, load, seededInput, type Compiled, type Tensor } from "../../src/index.ts";
-import { expertWays, type ExpertWay } from "../../src/passes/plan-experts.ts";
+import { expertWays, type ExpertWay } from "../../src/passes/expert-cost.ts";
 import { lavapipe, type Target } from "../../src/ir/target.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
@@ -108,15 +108,62 @@ describe("strategies", { timeout: 300_000 }, () => {
     expect(kernelsOf(way("sort")(lavapipe))).toHaveLength(7);
     expect(kernelsOf(way("dense")(lavapipe))).toHaveLength(5);
     const chosen = (text: string): string[] => reasonsOf(compileText(text, { target: lavapipe }));
-    expect(chosen(symbolic).join("; ")).toMatch(/^every-expert: a token has 2 of 4 experts, and how many/);
-    expect(chosen(layerOf("8")).join("; ")).toMatch(/every-expert: 16 rows are few.*sort-by-expert: 16 rows/);
-    expect(chosen(layerOf("40")).join("; ")).toMatch(/^every-expert: 160 rows of all experts are more than/);
+    expect(chosen(symbolic).join("; ")).toMatch(
+      /^every-expert: how many tokens there are is not known: sorted/,
+    );
+    const estimates = /rows of 4 experts: gather [\d.]+ us, sort in tiles of \d+ [\d.]+ us, dense [\d.]+ us/;
+    expect(chosen(layerOf("1")).join("; ")).toMatch(
+      /every-expert: gather is estimated the fastest for 2 rows/,
+    );
+    expect(chosen(layerOf("1")).join("; ")).toMatch(estimates);
+    const expecting = compileText(symbolic, { target: lavapipe, sizes: { T: 1 } });
+    expect(reasonsOf(expecting)).toEqual(chosen(layerOf("1")));
+    expect(kernelsOf(expecting)).toHaveLength(5);
     expect(reasonsOf(way("sort", layerOf("8"))(lavapipe)).join("; ")).toMatch(
       /^every-expert: sort was asked/,
     );
     expect(reasonsOf(way("gather")(lavapipe)).join("; ")).toContain("sort-by-expert: gather was asked for");
     // Of as many experts as choices, all compute all.
-    expect(chosen(symbolic.replaceAll("4", "2").replace("40", "2"))).toEqual([]);
+    const both = compileText(symbolic.replaceAll("4", "2").replace("40", "2"), { target: lavapipe });
+    expect(reasonsOf(both)).toEqual([]);
+    expect(both.steps[0]!.flatMap((s) => s.events).find((e) => e.rule === "every-expert")?.why).toMatch(
+      /^a token has every expert/,
+    );
+  });
+
+  it("fixed rows for the seats of a capacity agree with the other ways, bit for bit", async () => {
+    const seated = `
+      import { Combine, PlainExpert } from "std/experts"
+      import { Capacity } from "std/routers"
+      model m (x: f32[T, ${width}], z: f32[T, 4]) -> (y: f32[T, ${width}], ids: u32[T, 2], weights: f32[T, 2]) {
+        ids, weights = route(z, k = 2)
+        ids, weights = Capacity(ids, weights, experts = 4, capacity = 11, renorm = true)
+        y = x |> per_expert(ids, of = PlainExpert(hidden = 8), count = 4) @experts |> Combine(weights)
+        return y = y, ids = ids, weights = weights
+      }`;
+    const graph = compileText(seated, { target: lavapipe }).module.graphs[0]!;
+    const wanted = evaluate(graph, seededWeights([graph]), { x, z }).outputs;
+    // 80 choices for 44 seats.
+    expect([...wanted["ids"]!.data].filter((id) => id === 4).length).toBeGreaterThanOrEqual(36);
+    const first: Outputs[] = [];
+    for (const experts of expertWays.filter((w) => w !== "dense"))
+      for (const [place, [got, again]] of (
+        await everywhere(way(experts, seated), [
+          { x, z },
+          { x, z },
+        ])
+      ).entries()) {
+        expect(got!["ids"]!.data).toEqual(wanted["ids"]!.data);
+        expect(largestDifference(got!["y"]!, wanted["y"]!)).toBeLessThan(1e-6);
+        const same = (first[place] ??= got!);
+        for (const name of ["y", "ids", "weights"]) {
+          expect(got![name]!.data, `${name}, ${experts}, ${place}`).toEqual(same[name]!.data);
+          expect(again![name]!.data).toEqual(got![name]!.data);
+        }
+      }
+    const chosen = compileText(seated, { target: lavapipe });
+    expect(chosen.plan.entries[0]!.symbols.map((s) => s.kind)).toEqual(["bound"]);
+    expect(kernelsOf(chosen)).toHaveLength(kernelsOf(way("sort", seated)(lavapipe)).length - 2);
   });
 
   it("shared experts as slots and beside the others agree", async () => {

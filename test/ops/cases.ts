@@ -393,9 +393,15 @@ const cases: Readonly<Record<string, Maker>> = {
       attrs: { tile },
     };
   },
+  expert_seats: (r) => ({
+    inputs: { ids: r.tensor([r.pick([1, 5, 130, 300]), r.int(1, 3)], "u32", 0, 6) },
+    attrs: { experts: 6 },
+  }),
   expert_plan: (r) => {
     const [count] = r.shape(1, 9) as [number];
-    return { inputs: { ids: r.tensor([count], "u32", 0, 3) }, attrs: { experts: 6, tile: 1, rows: count } };
+    const ids = r.tensor([2 * count], "u32", 0, 3);
+    if (r.int(0, 1) === 1) return { inputs: { ids }, attrs: { experts: 6, tile: 1, rows: 2 * count } };
+    return { inputs: { ids }, attrs: { experts: 3, tile: 4, capacity: 6, k: 2, rows: 24 } };
   },
   pack_rows: (r) => ({ inputs: { keep: r.tensor([r.pick([1, 5, 9, 256, 700])], "bool") } }),
   take_rows: (r) => {

@@ -350,6 +350,12 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     rank: { inputs: { ids: ["u32", [2, 3]] }, attrs: { experts: 2, rows: 4 } },
     ids: { inputs: { ids: ["i32", [2]] }, attrs: { experts: 2, rows: 4 } },
     counts: { inputs: { ids: ["u32", [2]] }, attrs: { experts: 0, rows: 4 } },
+    seats: { inputs: { ids: ["u32", [2]] }, attrs: { experts: 2, capacity: 3, rows: 4 } },
+  },
+  expert_seats: {
+    rank: { inputs: { ids: ["u32", [2]] }, attrs: { experts: 2 } },
+    ids: { inputs: { ids: ["i32", [2, 2]] }, attrs: { experts: 2 } },
+    counts: { inputs: { ids: ["u32", [2, 2]] }, attrs: { experts: 0 } },
   },
   pack_rows: {
     rank: { inputs: { keep: ["bool", [2, 3]] }, attrs: { kept: 2 } },
