@@ -22,6 +22,7 @@ export class Emitter {
   readonly #depth = new Map<string, number>();
   readonly #mutable = new Set<string>();
   readonly #keys = new WeakMap<Expr, string>();
+  readonly #numbers = new Map<string, string>();
   readonly shared: SharedDecl[] = [];
 
   constructor(reserved: Iterable<string> = []) {
@@ -72,7 +73,7 @@ export class Emitter {
     this.#blocks[depth]!.names.add(text);
   }
 
-  /** Structural key: equal text, equal value at the same point of the program. */
+  /** Structural key: equal keys, equal values at the same point of the program. */
   key(e: Expr): string {
     const known = this.#keys.get(e);
     if (known !== undefined) return known;
@@ -90,9 +91,12 @@ export class Emitter {
                 : e.kind === "vector"
                   ? `vec${e.type.width}`
                   : e.kind;
-    const key = `${head}(${operands(e)
+    // Numbers stand for the parts, or the text of an expression would grow with all that it is made of.
+    const text = `${head}(${operands(e)
       .map((x) => this.key(x))
       .join(",")})`;
+    let key = this.#numbers.get(text);
+    if (key === undefined) this.#numbers.set(text, (key = String(this.#numbers.size)));
     this.#keys.set(e, key);
     return key;
   }

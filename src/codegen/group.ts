@@ -56,6 +56,7 @@ export class GroupCode {
   readonly #wide: ReadonlySet<string>;
   /** Found in this one. */
   readonly wideSeen = new Set<string>();
+  readonly #narrowSeen = new Set<string>();
   readonly #computed = new Map<ValueId, (index: readonly Expr[]) => Expr>();
   readonly #memo = new Map<string, Expr>();
   readonly #sizeNumbers = new Map<string, number>();
@@ -300,12 +301,18 @@ export class GroupCode {
   }
 
   #loadOne(buffer: string, type: TensorType, index: readonly Expr[], strides: readonly Dim[]): Expr {
+    this.#narrowSeen.add(buffer);
     const at = this.emitter.bind("i", this.space.address(buffer, index, strides));
     const scalar = storedAs(type.dtype);
     const raw = this.#wide.has(buffer)
       ? component(load(buffer, div(at, u32(4)), kernelType(scalar, 4)), mod(at, u32(4)))
       : load(buffer, at, kernelType(scalar));
     return this.emitter.bind(buffer, fromStored(raw, type.dtype));
+  }
+
+  /** Was a buffer that is read four at a time somewhere taken for one of single elements elsewhere? Then this try is not the last. */
+  get isMistaken(): boolean {
+    return [...this.wideSeen].some((b) => this.#narrowSeen.has(b) && !this.#wide.has(b));
   }
 
   /** Stores result `i` of the group at an index: four neighbours where the vector axis is open and among the indices. */
@@ -317,6 +324,7 @@ export class GroupCode {
     const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
     const ready = this.finish(value);
     if (vectorAt < 0) {
+      this.#narrowSeen.add(buffer);
       if (this.#wide.has(buffer)) throw new Bug(`${buffer} is written one by one and four at a time`);
       this.emitter.store(buffer, this.space.address(buffer, index, strides), toStored(ready, type.dtype));
       return;

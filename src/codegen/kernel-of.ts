@@ -1,5 +1,5 @@
 // What every kernel builder returns, and what they share: workgroup grids folded under the per-dimension limit, and the second try
-// with the load widths that the first one found.
+// with the load widths that the first one found, where it needs one.
 
 import { ceilDiv, dim, minDim, type Dim } from "../ir/dim.ts";
 import { add, builtin, mul, u32 } from "../ir/expr.ts";
@@ -41,7 +41,10 @@ export interface KernelShape {
   readonly why: string;
 }
 
-/** `places`: in a kernel that writes live extents. Widths of loads are known only when the body has been written once, so it is written twice. */
+/**
+ * `places`: in a kernel that writes live extents. Widths of loads are known only when the body has been written once, so it is written
+ * again where one of them was not what the rest of the body had taken it for.
+ */
 export function buildKernel(
   region: Region,
   bounds: Bounds,
@@ -49,10 +52,12 @@ export function buildKernel(
   names: ReadonlyMap<ValueId, string> = new Map(),
   places?: LivePlaces,
 ): GroupKernel {
-  const first = new GroupCode(region, bounds, new Set(), names, places);
-  write(first);
-  const code = new GroupCode(region, bounds, first.wideSeen, names, places);
-  const shape = write(code);
+  let code = new GroupCode(region, bounds, new Set(), names, places);
+  let shape = write(code);
+  if (code.isMistaken) {
+    code = new GroupCode(region, bounds, code.wideSeen, names, places);
+    shape = write(code);
+  }
   const body = code.emitter.finish();
   return {
     kernel: {

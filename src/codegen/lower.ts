@@ -143,8 +143,20 @@ class KernelTable {
   readonly planned: PlanKernel[] = [];
   readonly #byText = new Map<string, number>();
   readonly #names = new Map<string, number>();
+  /** What was made once for equal groups needs no text to be found again. */
+  readonly #added = new Map<Kernel, Map<string, number>>();
+
   /** `arena` says which buffers are slices of the arena. */
   add(made: Kernel, name: string, node: Node, arena: readonly boolean[]): number {
+    const added = this.#added.get(made) ?? new Map<string, number>();
+    this.#added.set(made, added);
+    const places = arena.join();
+    const index = added.get(places) ?? this.#addNew(made, name, node, arena);
+    added.set(places, index);
+    return index;
+  }
+
+  #addNew(made: Kernel, name: string, node: Node, arena: readonly boolean[]): number {
     const text = `${printKernel({ ...made, name: "k", notes: [], locations: [] })} ${arena.join()}`;
     const known = this.#byText.get(text);
     if (known !== undefined) return known;

@@ -4,6 +4,7 @@ import type { GraphState } from "./graph-state.ts";
 import type { Note } from "../support/diagnostic.ts";
 import { sameDim } from "../ir/dim.ts";
 import type { Node, ValueId } from "../ir/graph.ts";
+import { axisRelations } from "../ir/op.ts";
 import type { TensorValue } from "./value.ts";
 
 /** A note that points at the origin of one axis; nothing where that is the value itself. */
@@ -27,7 +28,7 @@ export function axisSource(g: GraphState, value: TensorValue, axis: number): Not
 function sourceOf(g: GraphState, node: Node, axis: number): { id: ValueId; axis: number } | undefined {
   const types = node.inputs.map((x) => (x === "" ? undefined : g.builder.type(x)));
   const size = node.results[0]!.type.shape[axis];
-  const relations = node.op.axes(types, node.attrs);
+  const relations = axisRelations(node.op, types, node.attrs);
   for (const [i, input] of node.inputs.entries())
     for (const [k, relation] of (relations[i] ?? []).entries()) {
       const kept = (relation.kind === "same" || relation.kind === "whole") && relation.axis === axis;

@@ -28,6 +28,7 @@ export class GraphDocs {
   readonly #env: DimEnv;
   readonly #places: Places;
   readonly #made = new WeakMap<Node, NodeDoc>();
+  readonly #types = new Map<TensorType, Omit<ValueDoc, "id">>();
 
   constructor(env: DimEnv, places: Places) {
     this.#env = env;
@@ -38,7 +39,8 @@ export class GraphDocs {
   graph(graph: Graph, before?: Graph): GraphDoc {
     const types = typesOf(graph);
     const prepared = preparedValues(graph);
-    const makers = before && new Map(before.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const)));
+    const grouped = graph.nodes.some((n) => n.body && !this.#made.has(n));
+    const makers = before && grouped ? makersOf(before) : undefined;
     const nodes = graph.nodes.map((n) => {
       const once = n.results.every((r) => prepared.has(r.id));
       const old = this.#made.get(n);
@@ -83,12 +85,16 @@ export class GraphDocs {
   }
 
   value(v: Value): ValueDoc {
-    return {
-      id: v.id,
-      type: showType(v.type),
-      bytes: this.number(byteSizeOf(v.type)),
-      tokens: this.#tokens(v.type),
-    };
+    return { id: v.id, ...this.#ofType(v.type) };
+  }
+
+  #ofType(type: TensorType): Omit<ValueDoc, "id"> {
+    let known = this.#types.get(type);
+    if (!known) {
+      known = { type: showType(type), bytes: this.number(byteSizeOf(type)), tokens: this.#tokens(type) };
+      this.#types.set(type, known);
+    }
+    return known;
   }
 
   #tokens(type: TensorType): number {
@@ -102,22 +108,29 @@ export class GraphDocs {
     const run = nodes.filter((n) => !n.prepared);
     const bytes = (id: string): number => {
       const type = types.get(id);
-      return type ? this.number(byteSizeOf(type)) : 0;
+      return type ? this.#ofType(type).bytes : 0;
     };
     return {
       nodes: run.length,
       prepared: nodes.length - run.length,
       flops: run.reduce((sum, n) => sum + n.flops, 0),
-      bytes: run.reduce(
-        (sum, n) => sum + [...n.inputs, ...n.results.map((r) => r.id)].reduce((s, id) => s + bytes(id), 0),
-        0,
-      ),
+      bytes: run.reduce((sum, n) => {
+        for (const id of n.inputs) sum += bytes(id);
+        for (const r of n.results) sum += r.bytes;
+        return sum;
+      }, 0),
     };
   }
 
   number(d: Dim): number {
     return evaluateDim(d, this.#env);
   }
+}
+
+function makersOf({ nodes }: Graph): ReadonlyMap<ValueId, Node> {
+  const makers = new Map<ValueId, Node>();
+  for (const n of nodes) for (const r of n.results) makers.set(r.id, n);
+  return makers;
 }
 
 /** The named channel axis; else axis 1 of images, and the last of anything else with more than one axis. */
@@ -149,6 +162,18 @@ function idsBefore(
   return found;
 }
 
+/** Of one id. What the text says (op, inputs, types, scope) is equal where the texts are. */
+function sameNode(a: NodeDoc, b: NodeDoc): boolean {
+  return (
+    a.text === b.text &&
+    a.prepared === b.prepared &&
+    a.flops === b.flops &&
+    a.places.length === b.places.length &&
+    a.places.every((p, i) => p === b.places[i]) &&
+    JSON.stringify(a.body) === JSON.stringify(b.body)
+  );
+}
+
 /** The difference that `applyNodes` takes back. */
 export function difference(
   before: GraphDoc,
@@ -159,7 +184,7 @@ export function difference(
   const set: StepDoc["set"][number][] = [];
   after.nodes.forEach((node, i) => {
     const was = old.get(node.id);
-    if (was === node || (was && JSON.stringify(was) === JSON.stringify(node))) return;
+    if (was === node || (was && sameNode(was, node))) return;
     set.push({ node, after: after.nodes[i - 1]?.id ?? "" });
   });
   const removed = before.nodes.filter((n) => !now.has(n.id)).map((n) => n.id);

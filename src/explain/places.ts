@@ -8,6 +8,7 @@ export class Places {
   readonly sources: SourceDoc[] = [];
   readonly #read: (name: string) => string | undefined;
   readonly #byKey = new Map<string, number>();
+  readonly #bySpan = new Map<Location, number>();
   readonly #bySource = new Map<string, number>();
 
   /** `read` gives the text of a source file; what it cannot give is shown without text. */
@@ -16,7 +17,13 @@ export class Places {
   }
 
   of(spans: readonly Location[]): readonly number[] {
-    return spans.map((s) => this.#index(s));
+    return spans.map((s) => this.#bySpan.get(s) ?? this.#add(s));
+  }
+
+  #add(span: Location): number {
+    const index = this.#index(span);
+    this.#bySpan.set(span, index);
+    return index;
   }
 
   #index({ file, ...range }: Location): number {

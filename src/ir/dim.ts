@@ -119,8 +119,10 @@ export function subDim(a: Dim, b: Dim): Dim {
 }
 
 export function mulDim(a: Dim, b: Dim): Dim {
-  if (a.key === "1") return b;
-  if (b.key === "1") return a;
+  const x = constantOf(a);
+  if (x !== undefined) return scaled(b, x);
+  const y = constantOf(b);
+  if (y !== undefined) return scaled(a, y);
   if (a.terms.length * b.terms.length > maxTerms)
     throw new Bug(`a dimension has more than ${maxTerms} terms`);
   const out: Term[] = [];
@@ -130,6 +132,16 @@ export function mulDim(a: Dim, b: Dim): Dim {
       out.push({ coefficient: x.coefficient * y.coefficient, atoms });
     }
   return fromTerms(out);
+}
+
+/** A number times a size: its terms stay in order. */
+function scaled(d: Dim, by: number): Dim {
+  if (by === 1) return d;
+  if (by === 0) return constant(0);
+  const value = constantOf(d);
+  if (value !== undefined) return constant(value * by);
+  const terms = d.terms.map((t) => ({ coefficient: t.coefficient * by, atoms: t.atoms }));
+  return { key: show(terms), terms };
 }
 
 export function productDim(dims: readonly Dim[]): Dim {
@@ -268,9 +280,22 @@ function evaluateAtom(a: Atom, env: DimEnv): number {
 
 /** Put dimensions in place of symbols. */
 export function substituteDim(d: Dim, env: Readonly<Record<string, Dim>>): Dim {
+  if (!mentions(d, env)) return d;
   return d.terms
     .map((t) => t.atoms.reduce((p, a) => mulDim(p, substituteAtom(a, env)), dim(t.coefficient)))
     .reduce(addDim, dim(0));
+}
+
+function mentions(d: Dim, env: Readonly<Record<string, Dim>>): boolean {
+  return d.terms.some((t) =>
+    t.atoms.some((a) =>
+      a.kind === "symbol"
+        ? Object.hasOwn(env, a.name)
+        : a.kind === "floor"
+          ? mentions(a.num, env) || mentions(a.den, env)
+          : mentions(a.a, env) || mentions(a.b, env),
+    ),
+  );
 }
 
 function substituteAtom(a: Atom, env: Readonly<Record<string, Dim>>): Dim {

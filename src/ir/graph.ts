@@ -288,6 +288,24 @@ function findTypes(graph: Graph): ReadonlyMap<ValueId, TensorType> {
   return types;
 }
 
+/** The nodes that read each value, in order. */
+export function readersIn(graph: Graph): ReadonlyMap<ValueId, readonly Node[]> {
+  return remembered(graphReaders, graph, () => findReaders(graph));
+}
+
+const graphReaders = new WeakMap<Graph, ReadonlyMap<ValueId, readonly Node[]>>();
+
+function findReaders(graph: Graph): ReadonlyMap<ValueId, readonly Node[]> {
+  const readers = new Map<ValueId, Node[]>();
+  for (const n of graph.nodes)
+    for (const x of new Set(n.inputs)) {
+      const known = readers.get(x);
+      if (known) known.push(n);
+      else readers.set(x, [n]);
+    }
+  return readers;
+}
+
 /** Union of spans, without repeats, in order of file, line, column. */
 export function unionSpans(...sets: readonly (readonly Location[])[]): readonly Location[] {
   const byKey = new Map<string, Location>();

@@ -6,7 +6,7 @@
 
 import { addDim, constantOf, dim, mulDim, sameDim, subDim, type Dim } from "./dim.ts";
 import { preparedValues, typesOf, type Graph, type Node, type ValueId } from "./graph.ts";
-import type { AttrSpec, AxisRelation } from "./op.ts";
+import { axisRelations, type AttrSpec, type AxisRelation } from "./op.ts";
 import {
   asRange,
   countOf,
@@ -47,11 +47,9 @@ export interface Tie {
 
 export function tiesOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): readonly Tie[] {
   const inputs = node.inputs.map((x) => (x === "" ? undefined : types.get(x)));
-  return node.op
-    .axes(inputs, node.attrs)
-    .flatMap((relations, input) =>
-      relations.map((relation, axis) => ({ input, axis, size: inputs[input]!.shape[axis]!, relation })),
-    );
+  return axisRelations(node.op, inputs, node.attrs).flatMap((relations, input) =>
+    relations.map((relation, axis) => ({ input, axis, size: inputs[input]!.shape[axis]!, relation })),
+  );
 }
 
 interface Demand {
@@ -107,6 +105,7 @@ function boxesToMake(
   asked: readonly Demand[],
 ): { readonly boxes: readonly Box[]; readonly reason?: string | undefined } {
   const { shape } = node.results[0]!.type;
+  if (asked.every((d) => isWhole(d.box))) return { boxes: [wholeBox(shape.length)] };
   const merged = mergeBoxes(
     asked.map((d) => d.box),
     shape,

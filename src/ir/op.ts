@@ -6,7 +6,7 @@ import type { AttrValue, Attrs, GraphBuilder, Seed, ValueId } from "./graph.ts";
 import type { Dim } from "./dim.ts";
 import type { Program, ProgramFacts } from "./program.ts";
 import type { Precision, Tensor } from "./tensor.ts";
-import type { TensorType } from "./types.ts";
+import { sharedType, showType, type TensorType } from "./types.ts";
 
 export type OpLookup = (name: string) => OpDefinition | undefined;
 
@@ -337,18 +337,73 @@ class ConstraintStop extends Error {
 
 export type Inferred = { readonly types: readonly TensorType[] } | { readonly failure: ConstraintFailure };
 
+/**
+ * What an op says of types and attributes. It is a function of these alone, and a model asks the same for each of its layers, again after
+ * each pass: each answer is found once.
+ */
+class Answers<T> {
+  readonly #byOp = new WeakMap<OpDefinition, Map<string, T>>();
+  readonly #find: (op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs) => T;
+
+  constructor(find: (op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs) => T) {
+    this.#find = find;
+  }
+
+  of(op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs): T {
+    let answers = this.#byOp.get(op);
+    if (!answers || answers.size >= mostAnswers) this.#byOp.set(op, (answers = new Map()));
+    const question = `${types.map((t) => (t ? showType(t) : "_")).join(" ")} ${attrsKey(attrs)}`;
+    let answer = answers.get(question);
+    if (answer === undefined) answers.set(question, (answer = this.#find(op, types, attrs)));
+    return answer;
+  }
+}
+
+const mostAnswers = 2000;
+
 /** Runs the op's inference; a broken constraint comes back as data. */
 export function inferTypes(
   op: OpDefinition,
   types: readonly (TensorType | undefined)[],
   attrs: Attrs,
 ): Inferred {
+  return inferences.of(op, types, attrs);
+}
+
+const inferences = new Answers<Inferred>(infer);
+
+/** How the axes of each input relate to the result. */
+export function axisRelations(
+  op: OpDefinition,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): readonly (readonly AxisRelation[])[] {
+  return relations.of(op, types, attrs);
+}
+
+const relations = new Answers((op, types, attrs) => op.axes(types, attrs));
+
+function infer(op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs): Inferred {
   try {
-    return { types: op.infer(inferContext(op, types, attrs)) };
+    return { types: op.infer(inferContext(op, types, attrs)).map(sharedType) };
   } catch (e) {
     if (e instanceof ConstraintStop) return { failure: e.failure };
     throw e;
   }
+}
+
+/** Equal for equal attributes alone. */
+function attrsKey(attrs: Attrs): string {
+  let key = "";
+  for (const [name, value] of Object.entries(attrs)) key += `${name}=${attrKey(value)} `;
+  return key;
+}
+
+function attrKey(value: AttrValue): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object") return String(value);
+  if ("key" in value) return `#${value.key}`;
+  return `[${value.map(attrKey).join()}]`;
 }
 
 /** The context that `infer` and weight shapes are given. */

@@ -16,6 +16,9 @@ export interface Cell {
   generation: number;
 }
 
+/** Of graphs that rules looked at and left alone: the next pass looks at the same graph. */
+const leftAlone = new WeakMap<Graph, RewriteGraph>();
+
 /** Room for new nodes between two old ones before positions are numbered anew. */
 const spacing = 1024;
 
@@ -35,7 +38,13 @@ export class RewriteGraph {
   #snapshot: Graph | undefined;
   nextId: number;
 
-  constructor(graph: Graph) {
+  static of(graph: Graph): RewriteGraph {
+    const known = leftAlone.get(graph);
+    leftAlone.delete(graph);
+    return known ?? new RewriteGraph(graph);
+  }
+
+  private constructor(graph: Graph) {
     this.#original = graph;
     this.#snapshot = graph;
     this.#types = new Map(typesOf(graph));
@@ -153,7 +162,10 @@ export class RewriteGraph {
 
   finish(): Graph {
     const graph = this.#original;
-    if (!this.#changed) return graph;
+    if (!this.#changed) {
+      leftAlone.set(graph, this);
+      return graph;
+    }
     const nodes: Node[] = [];
     for (let cell = this.#first; cell; cell = cell.next) nodes.push(cell.node);
     checkOrder(graph, nodes);

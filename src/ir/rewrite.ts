@@ -65,7 +65,7 @@ class Rewriter {
   readonly #budget: Budget;
 
   constructor(graph: Graph, rules: readonly Rule[], lookup: OpLookup, options: RewriteOptions) {
-    this.#state = new RewriteGraph(graph);
+    this.#state = RewriteGraph.of(graph);
     this.#lookup = lookup;
     this.#maxSweeps = options.maxSweeps ?? 100;
     this.#limit = options.limit ?? Infinity;

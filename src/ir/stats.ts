@@ -3,7 +3,7 @@
 
 import { addDim, dim, mulDim, type Dim } from "./dim.ts";
 import { preparedValues, typesOf } from "./graph.ts";
-import type { Graph, Node, ValueId } from "./graph.ts";
+import type { Graph, Node, Region, ValueId } from "./graph.ts";
 import { elementsOf, type TensorType } from "./types.ts";
 
 export interface GraphStats {
@@ -48,21 +48,32 @@ export function graphStats(graph: Graph): GraphStats {
   return { nodes, preparedNodes, parameters, macs, layerMacs, byOp };
 }
 
-export function typesOfBody(body: NonNullable<Node["body"]>): ReadonlyMap<ValueId, TensorType> {
-  const values = [...body.params, ...body.nodes.flatMap((n) => n.results)];
-  return new Map(values.map((v) => [v.id, v.type]));
+export function typesOfBody(body: Region): ReadonlyMap<ValueId, TensorType> {
+  const types = new Map<ValueId, TensorType>();
+  for (const p of body.params) types.set(p.id, p.type);
+  for (const n of body.nodes) for (const r of n.results) types.set(r.id, r.type);
+  return types;
 }
 
 /** Two for each multiply-add, one for each element of anything else; of a node with a body, those of its nodes. */
 export function flopsOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): Dim {
-  if (node.body) {
-    const inside = typesOfBody(node.body);
-    return node.body.nodes.map((n) => flopsOf(n, inside)).reduce(addDim, dim(0));
-  }
+  if (node.body) return flopsOfBody(node.body);
   const result = node.results[0]!.type;
   const inputs = node.inputs.map((x) => (x === "" ? undefined : types.get(x)));
   const macs = node.op.macs?.(inputs, node.attrs, result);
   if (macs) return mulDim(macs, dim(2));
   if (node.op.traits.includes("movement") || node.op.traits.includes("view")) return dim(0);
   return elementsOf(node.op.lowering.kind === "reduce" ? inputs[0]! : result);
+}
+
+const bodyFlops = new WeakMap<Region, Dim>();
+
+function flopsOfBody(body: Region): Dim {
+  let known = bodyFlops.get(body);
+  if (!known) {
+    const inside = typesOfBody(body);
+    known = body.nodes.map((n) => flopsOf(n, inside)).reduce(addDim, dim(0));
+    bodyFlops.set(body, known);
+  }
+  return known;
 }

@@ -23,6 +23,10 @@ export const axisLetters: Readonly<Record<string, string>> = {
   E: "experts",
 };
 
+const letters: ReadonlyMap<string, string> = new Map(
+  Object.entries(axisLetters).map(([l, axis]) => [axis, l]),
+);
+
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: readonly Dim[];
@@ -42,7 +46,7 @@ export function tensorType(
 }
 
 export function sameShape(a: readonly Dim[], b: readonly Dim[]): boolean {
-  return a.length === b.length && a.every((d, i) => sameDim(d, b[i]!));
+  return a === b || (a.length === b.length && a.every((d, i) => sameDim(d, b[i]!)));
 }
 
 /** Equal dtype, shape and order; axis names are for the reader and for analyses, and do not count. */
@@ -67,18 +71,49 @@ export function stridesOf(t: TensorType): readonly Dim[] {
   return strides;
 }
 
+/** What follows from a type alone, found once: a type stands at many values, and every pass and report asks. */
+interface Facts {
+  readonly elements: Dim;
+  readonly bytes: Dim;
+}
+
+const facts = new WeakMap<TensorType, Facts>();
+
+function factsOf(t: TensorType): Facts {
+  let known = facts.get(t);
+  if (!known) {
+    const elements = productDim(t.shape);
+    facts.set(t, (known = { elements, bytes: mulDim(elements, dim(bytesOf[t.dtype])) }));
+  }
+  return known;
+}
+
 export function elementsOf(t: TensorType): Dim {
-  return productDim(t.shape);
+  return factsOf(t).elements;
 }
 
 /** Bytes in a buffer. */
 export function byteSizeOf(t: TensorType): Dim {
-  return mulDim(elementsOf(t), dim(bytesOf[t.dtype]));
+  return factsOf(t).bytes;
 }
 
 export function withOrder(t: TensorType, order: readonly number[]): TensorType {
   const { order: _, ...rest } = t;
   return order.every((x, i) => x === i) ? rest : { ...rest, order };
+}
+
+/** Types by their text, which says all of them. */
+const shared = new Map<string, TensorType>();
+const mostShared = 10_000;
+
+/** The one object that stands for all equal types, so that what was found of one is known of all. */
+export function sharedType(t: TensorType): TensorType {
+  const text = showType(t);
+  const known = shared.get(text);
+  if (known) return known;
+  if (shared.size >= mostShared) shared.clear();
+  shared.set(text, t);
+  return t;
 }
 
 /** Resolves `-1`, and an axis name or its letter, to an index; undefined where there is no such axis. */
@@ -93,12 +128,20 @@ export function axisIndex(t: TensorType, axis: number | string): number | undefi
 
 /** `f32[B, C=64, H=56, W=56]{0, 2, 3, 1}`: letter or name of the axis, then its size; the order only where it is not row-major. */
 export function showType(t: TensorType): string {
+  let text = texts.get(t);
+  if (text === undefined) texts.set(t, (text = typeText(t)));
+  return text;
+}
+
+const texts = new WeakMap<TensorType, string>();
+
+function typeText(t: TensorType): string {
   const order = t.order ? `{${t.order.join(", ")}}` : "";
   return `${t.dtype}[${t.shape.map((d, i) => showAxis(t.axes[i] ?? null, d)).join(", ")}]${order}`;
 }
 
 function showAxis(axis: string | null, d: Dim): string {
   if (axis === null) return /^[A-Za-z_]\w*$/.test(d.key) ? `_=${d.key}` : d.key;
-  const letter = Object.keys(axisLetters).find((l) => axisLetters[l] === axis) ?? axis;
+  const letter = letters.get(axis) ?? axis;
   return letter === d.key ? letter : `${letter}=${d.key}`;
 }

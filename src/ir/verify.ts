@@ -20,12 +20,29 @@ export function verifyGraph(graph: Graph): string[] {
 const soundGraphs = new WeakSet<Graph>();
 
 type InputTypes = readonly (TensorType | undefined)[];
+type Symbols = Graph["symbols"];
 
-/** Nodes that were found sound, with the types of their inputs then: most of a graph is the same after the next pass. */
-const sound = new WeakMap<Node, InputTypes>();
+/**
+ * Nodes that were found sound, with what that depends on: the types of their inputs and the sizes declared. Most of a graph is the same
+ * after the next pass.
+ */
+const sound = new WeakMap<Node, { readonly types: InputTypes; readonly symbols: Symbols }>();
 
-function isSound(n: Node, types: InputTypes): boolean {
-  return sound.get(n)?.every((t, i) => t === types[i]) === true;
+function isSound(n: Node, types: InputTypes, symbols: Symbols): boolean {
+  const then = sound.get(n);
+  return then?.symbols === symbols && then.types.every((t, i) => t === types[i]);
+}
+
+/** Types that were found sound, by the sizes declared. */
+const soundTypes = new WeakMap<Symbols, WeakSet<TensorType>>();
+
+/** Attributes that are sizes which the op sets. */
+const declaring = new WeakMap<OpDefinition, readonly (readonly [string, AttrSpec])[]>();
+
+function declaredBy(op: OpDefinition): readonly (readonly [string, AttrSpec])[] {
+  let known = declaring.get(op);
+  if (!known) declaring.set(op, (known = Object.entries(op.attrs).filter(([, spec]) => spec.declares)));
+  return known;
 }
 
 class Verifier {
@@ -36,6 +53,7 @@ class Verifier {
   readonly #symbols: ReadonlySet<string>;
   readonly #scopes: ReadonlySet<string>;
   readonly #needsSpans: boolean;
+  readonly #soundTypes: WeakSet<TensorType>;
   /** Bounded symbols that an op sets. */
   readonly #set = new Set<string>();
 
@@ -44,6 +62,8 @@ class Verifier {
     this.#symbols = new Set(graph.symbols.map((s) => s.name));
     this.#scopes = new Set(graph.scopes.map((s) => s.path));
     this.#needsSpans = graph.nodes.some((n) => n.spans.length > 0);
+    this.#soundTypes = soundTypes.get(graph.symbols) ?? new WeakSet();
+    soundTypes.set(graph.symbols, this.#soundTypes);
   }
 
   run(): string[] {
@@ -103,11 +123,15 @@ class Verifier {
   }
 
   #declare(id: ValueId, type: TensorType, known: Map<ValueId, TensorType>): void {
-    if (!/^[%$]./s.test(id)) this.#fault(`${JSON.stringify(id)} is no value id: it begins with % or $`);
+    if (id.length < 2 || (id[0] !== "%" && id[0] !== "$"))
+      this.#fault(`${JSON.stringify(id)} is no value id: it begins with % or $`);
     if (this.#ids.has(id)) this.#fault(`${id} is defined twice`);
     this.#ids.add(id);
     known.set(id, type);
+    if (this.#soundTypes.has(type)) return;
+    const before = this.#faults.length;
     this.#type(id, type);
+    if (this.#faults.length === before) this.#soundTypes.add(type);
   }
 
   #type(id: ValueId, type: TensorType): void {
@@ -143,15 +167,14 @@ class Verifier {
         }
       const types = n.inputs.map((x) => (x === "" ? undefined : known.get(x)));
       const before = this.#faults.length;
-      const checked = readable && isSound(n, types);
+      const checked = readable && isSound(n, types, this.#graph.symbols);
       const faults = checked ? [] : [...arityFaults(n), ...attrFaults(n.op, n.attrs)];
       faults.forEach(fault);
-      for (const value of Object.values(n.attrs)) this.#symbolsInAttr(value, where);
-      if (readable && faults.length === 0) {
-        if (!checked) this.#resultTypes(n, types, fault);
-        this.#declaredSizes(n, types, fault);
-      }
-      if (readable && !checked && this.#faults.length === before) sound.set(n, types);
+      if (!checked) for (const value of Object.values(n.attrs)) this.#symbolsInAttr(value, where);
+      if (readable && !checked && faults.length === 0) this.#resultTypes(n, types, fault);
+      if (readable && faults.length === 0) this.#declaredSizes(n, types, fault);
+      if (readable && !checked && this.#faults.length === before)
+        sound.set(n, { types, symbols: this.#graph.symbols });
       if (n.scope !== "" && !this.#scopes.has(n.scope)) fault(`scope ${n.scope} does not exist`);
       if (this.#needsSpans && n.spans.length === 0) fault("a node lost its model lines");
       if (n.body) this.#region(n, known, fault);
@@ -183,9 +206,9 @@ class Verifier {
 
   /** A size that an op sets is a bounded symbol of its own, with room for what the op may make it. */
   #declaredSizes(n: Node, types: InputTypes, fault: (message: string) => void): void {
-    for (const [name, spec] of Object.entries(n.op.attrs)) {
+    for (const [name, spec] of declaredBy(n.op)) {
       const size = n.attrs[name];
-      if (!spec.declares || !isDimValue(size!) || constantOf(size) !== undefined) continue;
+      if (!isDimValue(size!) || constantOf(size) !== undefined) continue;
       const symbol = this.#graph.symbols.find((s) => s.name === size.key);
       if (symbol?.kind !== "bounded") {
         fault(`${name} = ${size.key} is no bounded dimension`);
@@ -193,7 +216,7 @@ class Verifier {
       }
       if (this.#set.has(symbol.name)) fault(`${symbol.name} is set by another op already`);
       this.#set.add(symbol.name);
-      const most = atMost(spec.declares(types, n.attrs), this.#graph.symbols);
+      const most = atMost(spec.declares!(types, n.attrs), this.#graph.symbols);
       if (!sameDim(minDim(symbol.bound, most), most))
         fault(`${symbol.name} is at most ${most.key}, and declared as at most ${symbol.bound.key}`);
     }

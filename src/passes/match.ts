@@ -2,7 +2,7 @@
 // weights. Knows these few ops by name; holds no rule.
 
 import { constantOf, dim, sameDim, type Dim } from "../ir/dim.ts";
-import type { Attrs, Node, ValueId } from "../ir/graph.ts";
+import { readersIn, type Attrs, type Node, type ValueId } from "../ir/graph.ts";
 import type { RewriteContext } from "../ir/rewrite-types.ts";
 import { sameShape } from "../ir/types.ts";
 import { isOne, numberOf, pairOf } from "../ops/define.ts";
@@ -156,7 +156,7 @@ export function asBias(c: RewriteContext, layer: Layer, vector: ValueId): ValueI
 
 /** Every node of the graph that reads the value. */
 export function readersOf(c: RewriteContext, id: ValueId): readonly Node[] {
-  return c.graph.nodes.filter((n) => n.inputs.includes(id));
+  return readersIn(c.graph).get(id) ?? [];
 }
 
 export const scalar = (c: RewriteContext, value: number): ValueId => c.add("constant", [], { value });

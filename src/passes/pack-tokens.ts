@@ -18,7 +18,7 @@ import {
   type SymbolDecl,
   type ValueId,
 } from "../ir/graph.ts";
-import type { AttrSpec, AxisRelation } from "../ir/op.ts";
+import { axisRelations, type AttrSpec, type AxisRelation } from "../ir/op.ts";
 import { nextIdAfter, printNode } from "../ir/print.ts";
 import { externalReads } from "../ir/rewrite-graph.ts";
 import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
@@ -92,7 +92,7 @@ class Packer {
     for (const n of [...this.#graph.nodes].reverse()) {
       const want = Math.max(...n.results.map((r) => this.#wants.get(r.id) ?? 0)) as Want;
       if (want === 0) continue;
-      const relations = n.op.axes(this.#typesIn(n), n.attrs);
+      const relations = axisRelations(n.op, this.#typesIn(n), n.attrs);
       n.inputs.forEach((x, i) => {
         if (x === "") return;
         const own = this.#isByRow(x) ? this.#wantOf(n, i, want, relations[i]) : 2;
@@ -202,7 +202,7 @@ class Packer {
     if (lowering.kind === "program" || traits.includes("movement") || traits.includes("view")) return false;
     const sized = (a: AttrSpec) => a.role !== "weight-shape" && (a.kind === "dim" || a.kind === "dims");
     if (Object.values(n.op.attrs).some(sized)) return false;
-    const relations = n.op.axes(this.#typesIn(n), n.attrs);
+    const relations = axisRelations(n.op, this.#typesIn(n), n.attrs);
     return n.inputs.every((x, i) => {
       if (x === "" || this.#prepared.has(x) || x.startsWith("$")) return true;
       const own = relations[i] ?? [];
@@ -300,7 +300,7 @@ class Packer {
         copy(n);
         continue;
       }
-      const relations = n.op.axes(this.#typesIn(n), n.attrs);
+      const relations = axisRelations(n.op, this.#typesIn(n), n.attrs);
       const inputs = n.inputs.map((x, i) => {
         if (x === "") return undefined;
         return isByPlace(relations[i] ?? []) ? pack(x, n) : x;

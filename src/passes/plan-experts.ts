@@ -15,7 +15,7 @@ import {
   type SymbolDecl,
   type ValueId,
 } from "../ir/graph.ts";
-import { inferTypes, type OpDefinition } from "../ir/op.ts";
+import { axisRelations, inferTypes, type OpDefinition } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import { removeDead } from "../ir/rewrite-helpers.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
@@ -246,7 +246,7 @@ class Planner {
   #lift(n: Node, s: Sorted): Node {
     s.before.push(n);
     const types = n.inputs.map((x) => (x === "" ? undefined : this.#types.get(x)));
-    const relations = n.op.axes(types, n.attrs);
+    const relations = axisRelations(n.op, types, n.attrs);
     const inputs = n.inputs.map((x, i) =>
       relations[i]?.[0]?.kind === "same" && isByRow(types[i], s.rows) ? this.#twin(x, s) : x,
     );
@@ -276,7 +276,7 @@ class Planner {
       return false;
     if (n.op.traits.includes("contraction")) return false;
     const types = n.inputs.map((x) => (x === "" ? undefined : this.#types.get(x)));
-    return n.op.axes(types, n.attrs).every((relations, i) =>
+    return axisRelations(n.op, types, n.attrs).every((relations, i) =>
       relations.every((r, axis) => {
         if (axis === 0 && isByRow(types[i], rows)) return r.kind === "same" && r.axis === 0;
         return r.kind === "reduced" || ("axis" in r && r.axis !== 0);

@@ -4,6 +4,7 @@
 
 import { dim, type Dim } from "../ir/dim.ts";
 import type { Attrs, Node, ValueId } from "../ir/graph.ts";
+import { axisRelations } from "../ir/op.ts";
 import type { RewriteContext } from "../ir/rewrite-types.ts";
 import { layerOf, namesSizes } from "./match.ts";
 
@@ -73,7 +74,7 @@ function trackAxes(
   let axes: readonly [number, number] = [0, 1];
   const out: (readonly [number, number])[] = [];
   for (const move of moves) {
-    const relations = move.op.axes([c.type(move.inputs[0]!)], move.attrs)[0]!;
+    const relations = axisRelations(move.op, [c.type(move.inputs[0]!)], move.attrs)[0]!;
     const [batch, tokens] = axes.map((a) => relations[a]);
     if (batch?.kind !== "same" || tokens?.kind !== "same") return undefined;
     axes = [batch.axis, tokens.axis];

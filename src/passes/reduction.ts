@@ -4,6 +4,7 @@
 
 import { dim, productDim, type Dim } from "../ir/dim.ts";
 import type { Attrs, Node, ValueId } from "../ir/graph.ts";
+import { axisRelations } from "../ir/op.ts";
 import { typicalOf } from "../ir/positions.ts";
 import type { RewriteContext } from "../ir/rewrite-types.ts";
 import { allOps } from "../ops/index.ts";
@@ -85,7 +86,7 @@ export function channelThrough(c: RewriteContext, r: Reduction, axis: number): n
 }
 
 function keptAxis(c: RewriteContext, node: Node, input: number, axis: number): number | undefined {
-  const relation = node.op.axes(typesOf(c, node), node.attrs)[input]![axis]!;
+  const relation = axisRelations(node.op, typesOf(c, node), node.attrs)[input]![axis]!;
   return relation.kind === "same" ? relation.axis : undefined;
 }
 
@@ -125,7 +126,7 @@ export function ofOnes(c: RewriteContext, r: Reduction, axis: number): ValueId |
       keepdims: true,
     });
   const { shape } = c.type(r.x);
-  const relations = root.op.axes(typesOf(c, root), root.attrs)[r.input]!;
+  const relations = axisRelations(root.op, typesOf(c, root), root.attrs)[r.input]!;
   const alike = (i: number) =>
     steps.length === 0 && relations[i]!.kind === "same" && root.inputs.length === 1;
   const dims = shape.map((d, i) => (i === axis || alike(i) ? dim(1) : d));
@@ -162,14 +163,14 @@ function isFinite(c: RewriteContext, id: ValueId): boolean {
 
 /** The axes along which a reduction does not keep each position by itself. */
 export function reducedAxes(c: RewriteContext, root: Node, input: number): readonly number[] {
-  const relations = root.op.axes(typesOf(c, root), root.attrs)[input]!;
+  const relations = axisRelations(root.op, typesOf(c, root), root.attrs)[input]!;
   return relations.flatMap((relation, i) => (relation.kind === "same" ? [] : [i]));
 }
 
 /** A value of size 1 along the reduced axes, shaped to broadcast against the result. */
 export function besideResult(c: RewriteContext, r: Reduction, id: ValueId): ValueId | undefined {
   const rank = c.type(r.root.inputs[r.input]!).shape.length;
-  const relations = r.root.op.axes(typesOf(c, r.root), r.root.attrs)[r.input]!;
+  const relations = axisRelations(r.root.op, typesOf(c, r.root), r.root.attrs)[r.input]!;
   const shape = alignedShape(c, id, rank);
   const result = c.type(r.root.results[0]!.id).shape;
   if (!shape) return undefined;

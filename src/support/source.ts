@@ -43,6 +43,15 @@ export function position(file: SourceFile, offset: number): { line: number; colu
 }
 
 export function locationOf(span: Span): Location {
+  let known = locations.get(span);
+  if (!known) locations.set(span, (known = findLocation(span)));
+  return known;
+}
+
+/** A place in a file is the place of many nodes: each layer of a model is made by the same lines. */
+const locations = new WeakMap<Span, Location>();
+
+function findLocation(span: Span): Location {
   const from = position(span.file, span.start);
   const to = position(span.file, Math.max(span.start, span.end));
   return {
