@@ -79,3 +79,9 @@ export function longList<T>(
   more();
   if (next < items.length) watch.observe(end);
 }
+
+/** As many pixels as the screen has for it. */
+export function sizeToScreen(canvas: HTMLCanvasElement): void {
+  canvas.width = Math.round(canvas.clientWidth * window.devicePixelRatio);
+  canvas.height = Math.round(canvas.clientHeight * window.devicePixelRatio);
+}

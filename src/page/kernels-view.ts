@@ -6,7 +6,7 @@ import { amount, bytes } from "../explain/units.ts";
 import type { App } from "./app.ts";
 import { byId, fill, h, link } from "./dom.ts";
 import { listing } from "./highlight.ts";
-import { bindings } from "./inspector.ts";
+import { bindings } from "./inspector-rows.ts";
 import * as part from "./parts.ts";
 import { Plot } from "./plot.ts";
 import { drawRoofline } from "./roofline.ts";

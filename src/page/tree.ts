@@ -296,3 +296,18 @@ function count(b: Box): number {
   b.size = b.children.reduce((n, c) => n + (isBox(c) ? count(c) : 1), 0);
   return b.size;
 }
+
+/** Is one of them in the box, at any depth? */
+export function holds(b: Box, ids: ReadonlySet<string>): boolean {
+  return b.children.some((c) => ids.has(c.id) || (isBox(c) && holds(c, ids)));
+}
+
+/** The innermost box that has the item as a child. */
+export function deepest(b: Box, id: string): Box | undefined {
+  for (const c of b.children) {
+    if (c.id === id) return b;
+    const found = isBox(c) ? deepest(c, id) : undefined;
+    if (found) return found;
+  }
+  return undefined;
+}
