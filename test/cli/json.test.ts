@@ -2,13 +2,15 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { Ajv } from "ajv";
+import { Command } from "commander";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Installed } from "./support.ts";
+import { addCommands } from "../../src/cli/commands.ts";
+import { Installed, schemaName } from "./support.ts";
 
 const installed = new Installed();
 const digits = "examples/digits_poolformer.model";
 const schema = JSON.parse(readFileSync("docs/cli.schema.json", "utf8")) as { $defs: Record<string, object> };
-const ajv = new Ajv({ strict: false });
+const ajv = new Ajv({ strict: false, allowUnionTypes: true });
 ajv.addSchema(schema, "cli");
 
 beforeAll(() => installed.build());
@@ -100,6 +102,46 @@ it("export, verify", async () => {
   expect((await said<{ bytes: number }>("export", 0, ...onnx)).bytes).toBeGreaterThan(1000);
   const verify = ["verify", digits, "--weights", "seed:0", "--dim", "B=1", "--passes"];
   expect(await said("verify", 0, ...verify)).toMatchObject({ ok: true });
+});
+
+it("run, bench, doctor: numbers of a session and of this machine", async () => {
+  const one = [
+    digits,
+    "--weights",
+    "seed:0",
+    "--input",
+    "images=seed:0",
+    "--dim",
+    "B=1",
+    "--device",
+    "embedded",
+  ];
+  const ran = await said<{ outputs: Record<string, { shape: number[]; data: number[] }> }>("run", 0, "run", ...one); // prettier-ignore
+  const [output] = Object.values(ran.outputs);
+  expect(output!.data).toHaveLength(output!.shape.reduce((a, b) => a * b));
+  const bench = await said<{ median: number; first: { run: number } }>("bench", 0, "bench", ...one, "--runs", "2"); // prettier-ignore
+  expect(bench.median).toBeGreaterThan(0);
+  const { adapters } = await said<{ adapters: { name: string }[] }>("doctor", 0, "doctor");
+  expect(adapters.map((a) => a.name).join()).toContain("SwiftShader");
+});
+
+it("reduce-report: a row for each setting", async () => {
+  const vit = ["reduce-report", "examples/digits_vit.model", "--weights", "seed:0", "--dim", "B=1"];
+  const sweep = ["--sweep", "tome:r=0..1", "--runs", "1", "--input", "images=seed:0"];
+  const { rows } = await said<{ rows: { reduce: string }[] }>("reduceReport", 0, ...vit, ...sweep);
+  expect(rows.map((r) => r.reduce)).toEqual(["none", "tome:r=0", "tome:r=1"]);
+});
+
+it("every command that has --json has a schema", () => {
+  const program = new Command();
+  addCommands(program);
+  const commands = program.commands.filter((c) => c.options.some((o) => o.long === "--json"));
+  expect(commands.length).toBeGreaterThan(20);
+  const own = ["explain", "annotate"];
+  const missing = commands
+    .map((c) => c.name())
+    .filter((n) => !own.includes(n) && !(schemaName(n) in schema.$defs));
+  expect(missing).toEqual([]);
 });
 
 it("the schema refuses what no command prints", () => {

@@ -5,6 +5,7 @@ import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { Ajv } from "ajv";
 
 export const root = resolve(import.meta.dirname, "../..");
 
@@ -58,13 +59,41 @@ export class Installed {
     return join(this.folder, name);
   }
 
-  run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
-    return execute([this.path("dist/cli.js"), ...args], env);
+  /** With --json, what is printed must be what the published schema says: every test of a command is a test of that, too. */
+  async run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+    const ran = await execute([this.path("dist/cli.js"), ...args], env);
+    if (args.includes("--json") && ran.out !== "") checkData(args, ran.out);
+    return ran;
   }
 
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+const schemas = new Ajv({ strict: false, allowUnionTypes: true });
+for (const name of ["cli", "explain"])
+  schemas.addSchema(JSON.parse(readFileSync(join(root, `docs/${name}.schema.json`), "utf8")) as object, name);
+
+/** The schema of what a command prints: its name in `cli.schema.json`; of `explain` and `annotate` they have one of their own. */
+function schemaOf(args: readonly string[]): string {
+  const [command] = args as readonly [string];
+  if (command === "explain" || command === "annotate") return "explain";
+  return `cli#/$defs/${schemaName(command)}${args.includes("--to") ? "To" : ""}`;
+}
+
+/** What a command is called in `cli.schema.json`: `reduceReport`. */
+export function schemaName(command: string): string {
+  return command.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function checkData(args: readonly string[], out: string): void {
+  const valid = schemas.getSchema(schemaOf(args));
+  if (!valid) throw new Error(`there is no schema of what ${args[0]} prints`);
+  if (!valid(JSON.parse(out)))
+    throw new Error(
+      `${args.join(" ")} prints what its schema does not allow: ${schemas.errorsText(valid.errors)}`,
+    );
 }
 
 function execute(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ran> {
