@@ -33,6 +33,12 @@ import {
   type Step,
 } from "./passes/run.ts";
 import type { ExpertWay } from "./passes/expert-cost.ts";
+import {
+  parseQuantization,
+  quantizationHelp,
+  quantizeWeights,
+  type Quantization,
+} from "./passes/quantize-weights.ts";
 import { askReduction, parseReduction } from "./passes/reduction-methods.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
@@ -79,6 +85,8 @@ export interface CompileOptions extends PassSelection {
   readonly firstRunWeight?: number;
   /** How routed experts are computed, in place of what the cost model would choose (docs/experts.md). */
   readonly experts?: ExpertWay;
+  /** Weights in 8 or 4 bits, as text: `int8`, `int4:group=64` (docs/quantization.md). */
+  readonly quantize?: string;
   /** Token reduction on all attention of the model, as text: `tome:r=8` (docs/token-reduction.md). */
   readonly reduce?: readonly string[];
   /** Finds imported files; the standard library is the caller's to give (`std/...`). */
@@ -172,7 +180,16 @@ export function optimizeModule(
   front?: KnownOfFront,
   names?: readonly string[],
 ): Optimized {
-  const how = { ...options, target: options.target ?? baseline, lookup: lookupOp };
+  const { quantize, ...others } = options;
+  const how = {
+    ...others,
+    target: options.target ?? baseline,
+    lookup: lookupOp,
+    ...(quantize !== undefined && {
+      quantize: readQuantization(quantize),
+      also: [...(options.also ?? []), quantizeWeights.name],
+    }),
+  };
   const requests = (options.reduce ?? []).map(readReduction);
   const asked = module.graphs.map((g) => requests.reduce(askReduction, g));
   const runs = asked.map((g) => (names ? runNamed(g, names, how) : runPasses(g, how)));
@@ -186,6 +203,14 @@ export function optimizeModule(
     diagnostics: front?.diagnostics ?? [],
     options,
   };
+}
+
+function readQuantization(text: string): Quantization {
+  const found = parseQuantization(text);
+  if (found) return found;
+  throw new InputError([
+    error("quantize", `${text} says not what weights become`, { help: quantizationHelp }),
+  ]);
 }
 
 function readReduction(text: string): Annotation {

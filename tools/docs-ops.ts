@@ -150,6 +150,8 @@ function loweringWords(lowering: Lowering): string {
       return "kernels of its own";
     case "decompose":
       return "written with other ops";
+    case "prepare":
+      return "at load, on weights; no kernel";
     case "group":
       return "runs its body";
     default:

@@ -74,6 +74,7 @@ export interface ModelFlags {
   readonly reduce?: readonly string[];
   readonly experts?: ExpertWay;
   readonly storage?: "f32" | "f16";
+  readonly quantize?: string;
   readonly reroute?: boolean;
   readonly stopAfter?: string;
   readonly schedule?: readonly string[];
@@ -116,6 +117,7 @@ function optionsOf(path: string, flags: ModelFlags, target?: Target): CompileOpt
         : []),
     ],
     ...(flags.reduce && { reduce: flags.reduce }),
+    ...(flags.quantize !== undefined && { quantize: flags.quantize }),
     ...(flags.experts && { experts: flags.experts }),
     ...(flags.schedule && { schedules: settings(flags.schedule, "schedule") }),
     ...(flags.dim && { sizes: sizesOf(flags.dim) }),

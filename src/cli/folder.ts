@@ -27,6 +27,7 @@ const compileFlags = [
   "without",
   "also",
   "storage",
+  "quantize",
   "schedule",
   "tuned",
   "weights",

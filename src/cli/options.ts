@@ -46,6 +46,10 @@ export function modelOptions(command: Command): Command {
         "f16: weights and what kernels pass on in 16 bits, sums in f32; changes results (docs/numerics.md)",
       ).choices(["f32", "f16"]),
     )
+    .option(
+      "--quantize <width>",
+      "int8 or int4, int4:group=64: weights of layers in 8 or 4 bits; changes results (docs/quantization.md)",
+    )
     .option("--reroute", "a vector on the logits of each router, weight ROUTER.logit_delta (docs/tuning.md)")
     .option("--also <passes>", "passes that only run where asked for, separated by commas")
     .option("--json", "print data instead of text");

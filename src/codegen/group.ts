@@ -6,6 +6,8 @@ import { Bug } from "../support/bug.ts";
 import { constantOf, dim, divideExact, isMultipleOf, sameDim, type Dim } from "../ir/dim.ts";
 import {
   add,
+  binary,
+  bitcast,
   BOOL,
   cast,
   component,
@@ -13,6 +15,7 @@ import {
   constantValue,
   div,
   F32,
+  I32,
   kernelType,
   load,
   mod,
@@ -22,6 +25,7 @@ import {
   operands,
   select,
   splat,
+  sub,
   U32,
   u32,
   vector,
@@ -29,7 +33,15 @@ import {
 import type { Node, Region, ValueId } from "../ir/graph.ts";
 import type { BufferDecl, Expr, KernelType, Scalar, Width } from "../ir/kernel.ts";
 import type { ElementContext } from "../ir/op.ts";
-import { sameType, stridesOf, type DType, type TensorType } from "../ir/types.ts";
+import {
+  bytesOf,
+  isPacked,
+  sameType,
+  stridesOf,
+  type DType,
+  type PackedType,
+  type TensorType,
+} from "../ir/types.ts";
 import { AxisSpace } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
 import { LIVE, Sizes, type Bounds, type LivePlaces } from "./sizes.ts";
@@ -291,11 +303,12 @@ export class GroupCode {
     strides: readonly Dim[],
     vectorAt: number,
   ): Expr {
-    this.wideSeen.add(buffer);
     const rest = index.map((e, i) => (i === vectorAt ? u32(0) : e));
     const quarter = strides.map((s, i) => (i === vectorAt ? dim(1) : (divideExact(s, dim(4)) ?? s)));
     const start = this.space.address(`${buffer}_q`, rest, quarter);
     const at = this.emitter.bind("i", add(start, this.#vector!.group));
+    if (isPacked(type.dtype)) return this.#unpacked(buffer, type.dtype, at, 4);
+    this.wideSeen.add(buffer);
     const raw = load(buffer, at, kernelType(storedAs(type.dtype), 4));
     return this.emitter.bind(buffer, fromStored(raw, type.dtype));
   }
@@ -303,6 +316,7 @@ export class GroupCode {
   #loadOne(buffer: string, type: TensorType, index: readonly Expr[], strides: readonly Dim[]): Expr {
     this.#narrowSeen.add(buffer);
     const at = this.emitter.bind("i", this.space.address(buffer, index, strides));
+    if (isPacked(type.dtype)) return this.#unpacked(buffer, type.dtype, at, 1);
     const scalar = storedAs(type.dtype);
     const raw = this.#wide.has(buffer)
       ? component(load(buffer, div(at, u32(4)), kernelType(scalar, 4)), mod(at, u32(4)))
@@ -313,6 +327,18 @@ export class GroupCode {
   /** Was a buffer that is read four at a time somewhere taken for one of single elements elsewhere? Then this try is not the last. */
   get isMistaken(): boolean {
     return [...this.wideSeen].some((b) => this.#narrowSeen.has(b) && !this.#wide.has(b));
+  }
+
+  /** `width` integers, 1 or 4, out of the word they are in; `at` counts them by `width`. Their sign comes with the shift back. */
+  #unpacked(buffer: string, dtype: PackedType, at: Expr, width: 1 | 4): Expr {
+    const bits = 8 * bytesOf[dtype];
+    const each = 32 / bits / width;
+    const word = this.emitter.bind(buffer, load(buffer, div(at, u32(each)), U32));
+    const first = sub(u32(32 - bits), mul(mod(at, u32(each)), u32(bits * width)));
+    const lanes = [0, 1, 2, 3].map((lane) => u32(bits * lane));
+    const left = width === 1 ? first : sub(splat(first, 4), vector(lanes));
+    const high = bitcast(binary("shift_left", splat(word, width), left), "i32");
+    return this.emitter.bind(buffer, binary("shift_right", high, splat(constant(32 - bits, I32), width)));
   }
 
   /** Stores result `i` of the group at an index: four neighbours where the vector axis is open and among the indices. */
@@ -399,9 +425,9 @@ function hasPlaceholder(e: Expr, seen = new Set<Expr>()): boolean {
   return operands(e).some((x) => hasPlaceholder(x, seen));
 }
 
-/** bool is stored as u32. */
+/** bool is stored as u32, and so are words of packed integers. */
 export function storedAs(dtype: DType): Scalar {
-  return dtype === "bool" ? "u32" : dtype;
+  return dtype === "bool" || isPacked(dtype) ? "u32" : dtype;
 }
 
 /** Arithmetic on f16 is in f32: loads widen. */
@@ -418,5 +444,6 @@ function toStored(value: Expr, dtype: DType): Expr {
 
 /** The type arithmetic is done in. */
 export function computedIn(dtype: DType): KernelType {
+  if (isPacked(dtype)) return I32;
   return dtype === "bool" ? BOOL : dtype === "f16" ? F32 : kernelType(dtype);
 }

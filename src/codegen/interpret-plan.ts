@@ -9,7 +9,7 @@ import type { Kernel } from "../ir/kernel.ts";
 import { extentsId, type Plan, type PlanTensor } from "../ir/plan.ts";
 import { liveDispatches } from "../ir/plan-live.ts";
 import { elementCount, type Tensor } from "../ir/tensor.ts";
-import type { DType } from "../ir/types.ts";
+import { bytesOf, isPacked, type DType } from "../ir/types.ts";
 
 const arrays = {
   f32: Float32Array,
@@ -17,6 +17,8 @@ const arrays = {
   i32: Int32Array,
   u32: Uint32Array,
   bool: Uint32Array,
+  i8: Uint32Array,
+  i4: Uint32Array,
 } as const satisfies Record<DType, unknown>;
 
 /** What unwritten memory holds: NaN, or a number far from all others. */
@@ -26,6 +28,8 @@ const poison: Readonly<Record<DType, number>> = {
   i32: -987_654_321,
   u32: 987_654_321,
   bool: 987_654_321,
+  i8: 987_654_321,
+  i4: 987_654_321,
 };
 
 export interface PlanResults {
@@ -70,8 +74,12 @@ export function interpretPlan(
     described.set(t.id, t);
   };
   const shapeOf = (t: PlanTensor): number[] => t.shape.map(size);
+  const slotsOf = (t: PlanTensor): number => {
+    const count = elementCount(shapeOf(t));
+    return isPacked(t.dtype) ? Math.ceil((count * bytesOf[t.dtype]) / 4) : count;
+  };
   const view = (bytes: Uint8Array<ArrayBuffer>, t: PlanTensor): KernelBuffer =>
-    new arrays[t.dtype](bytes.buffer, bytes.byteOffset, elementCount(shapeOf(t)));
+    new arrays[t.dtype](bytes.buffer, bytes.byteOffset, slotsOf(t));
 
   for (const c of plan.constants) put(c, view(constants.slice(c.offset, c.offset + c.bytes), c));
   for (const input of entry.inputs)

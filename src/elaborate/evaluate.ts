@@ -2,7 +2,7 @@
 // Long chains (`a + b + ...`, `x |> f |> ...`, `else if`) are loops here, so that they need no stack.
 
 import type * as ast from "../parser/ast.ts";
-import { dtypes, type DType } from "../ir/types.ts";
+import { modelTypes, type DType } from "../ir/types.ts";
 import type { Span } from "../support/source.ts";
 import { arithmetic, compare, lengthAllowed, negate } from "./arithmetic.ts";
 import { builtins } from "./builtins.ts";
@@ -125,7 +125,7 @@ export function evaluateName(ctx: Context, name: string, span: Span, hint: Hint 
   if (entry) return evaluateEntry(ctx, entry, span);
   const op = ctx.session.lookup(name);
   if (op && op.inLanguage !== false) return { kind: "block", target: { kind: "op", op }, bound: new Map() };
-  if (dtypes.includes(name as DType)) return { kind: "dtype", value: name as DType };
+  if ((modelTypes as readonly string[]).includes(name)) return { kind: "dtype", value: name as DType };
   if (builtins.has(name))
     return fail(ctx, "not-a-value", `${name} is a function, and can only be called`, { span });
   return unknownName(ctx, name, span, hint);

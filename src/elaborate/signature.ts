@@ -2,7 +2,7 @@
 // the names in them is unify.ts. Knows types and names; nothing of bodies.
 
 import { constantOf, dim, type Dim } from "../ir/dim.ts";
-import { axisLetters, dtypes, type DType, type TensorType } from "../ir/types.ts";
+import { axisLetters, modelTypes, type DType, type TensorType } from "../ir/types.ts";
 import type * as ast from "../parser/ast.ts";
 import type { Span } from "../support/source.ts";
 import { fail, type Context } from "./context.ts";
@@ -32,10 +32,10 @@ export function declaredDType(ctx: Context, t: ast.TensorTypeExpr): DType | unde
   const bound = ctx.env.get(name)?.value;
   if (bound?.kind === "dtype") return bound.value;
   if (bound?.kind === "poison") return undefined;
-  if (dtypes.includes(name as DType)) return name as DType;
+  if ((modelTypes as readonly string[]).includes(name)) return name as DType;
   fail(ctx, "unknown-type", `there is no element type ${name}`, {
     span: t.dtype.span,
-    help: suggestion(name, dtypes, "there is"),
+    help: suggestion(name, modelTypes, "there is"),
   });
   return undefined;
 }

@@ -61,12 +61,24 @@ export function encodeTensor(t: Tensor, dtype: DType, order?: readonly number[])
       for (let i = 0; i < count; i++) halves[i] = halfToBits(values[i]!);
       return bytesOfArray(halves);
     }
+    case "i8": {
+      const out = new Int8Array(Math.ceil(count / 4) * 4);
+      out.set(values);
+      return bytesOfArray(out);
+    }
+    case "i4": {
+      const out = new Uint8Array(Math.ceil(count / 8) * 4);
+      for (let i = 0; i < count; i++) out[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
+      return out;
+    }
     default:
       return dtype satisfies never;
   }
 }
 
-function bytesOfArray(a: Float32Array | Int32Array | Uint32Array | Uint16Array): Uint8Array<ArrayBuffer> {
+function bytesOfArray(
+  a: Float32Array | Int32Array | Uint32Array | Uint16Array | Int8Array,
+): Uint8Array<ArrayBuffer> {
   return new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength);
 }
 
@@ -99,6 +111,12 @@ function storedView(bytes: ArrayBuffer, dtype: DType, count: number): ArrayLike<
       return new Uint32Array(bytes, 0, count);
     case "f16":
       return Float32Array.from(new Uint16Array(bytes, 0, count), halfFromBits);
+    case "i8":
+      return new Int8Array(bytes, 0, count);
+    case "i4": {
+      const pairs = new Int8Array(bytes);
+      return Int32Array.from({ length: count }, (_, i) => (pairs[i >> 1]! << (i & 1 ? 24 : 28)) >> 28);
+    }
     default:
       throw new Bug(`no encoding for ${String(dtype satisfies never)}`);
   }

@@ -336,7 +336,12 @@ function hasOneSize(n: Node): boolean {
   );
 }
 
-/** Ids of values that depend on weights and constants alone, and have one size: the prepare program. */
+/** Made where it is read, of weights that memory holds in fewer bits. */
+const unpacks = (n: Node): boolean =>
+  n.op.traits.includes("unpacking") || (n.body?.nodes.some(unpacks) ?? false);
+
+/** Ids of values that depend on weights and constants alone, and have one size: the prepare program. What is unpacked is not: its
+ *  integers are kept. */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
   return remembered(graphPrepared, graph, () => findPrepared(graph));
 }
@@ -346,7 +351,7 @@ const graphPrepared = new WeakMap<Graph, ReadonlySet<ValueId>>();
 function findPrepared(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
-    if (n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))
+    if (!unpacks(n) && n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))
       for (const r of n.results) prepared.add(r.id);
   return prepared;
 }

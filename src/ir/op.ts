@@ -18,9 +18,10 @@ export type OpLookup = (name: string) => OpDefinition | undefined;
  * view: each result is one element of the input or a given number, so it may be computed wherever it is read
  * reduction: removes axes by an associative operation
  * contraction: a sum of products over shared axes
+ * unpacking: its result is computed wherever it is read, and never kept in place of its inputs, which take less memory
  */
 export type Trait =
-  "elementwise" | "linear" | "commutative" | "movement" | "view" | "reduction" | "contraction";
+  "elementwise" | "linear" | "commutative" | "movement" | "view" | "reduction" | "contraction" | "unpacking";
 
 export interface InputSpec {
   readonly name: string;
@@ -252,6 +253,8 @@ export type Lowering =
       /** The same with other ops, where it can be said: exporters write this. */
       decompose?(b: GraphBuilder, inputs: readonly (ValueId | undefined)[], attrs: Attrs): readonly ValueId[];
     }
+  /** Runs in the prepare program alone: no kernel stores what it makes. */
+  | { readonly kind: "prepare" }
   /** Holds no computation of its own (a fused group). */
   | { readonly kind: "group" };
 

@@ -3,7 +3,7 @@
 
 import { parseDim } from "./dim-parse.ts";
 import { extentsId } from "./plan.ts";
-import { dtypes } from "./types.ts";
+import { dtypes, modelTypes, type DType } from "./types.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -18,7 +18,7 @@ export function checkPlan(data: unknown): readonly string[] {
   kernels.forEach((k, i) => checkKernel(k, `kernel ${i}`, say));
   const constants = list(data, "constants", say);
   constants.forEach((c, i) => {
-    checkTensor(c, `constant ${i}`, say);
+    checkTensor(c, `constant ${i}`, say, dtypes);
     for (const name of ["offset", "bytes"])
       if (!isCount(c[name])) say(`constant ${i}`, `has no valid ${name}`);
   });
@@ -51,9 +51,9 @@ function checkKernel(k: Fields, where: string, say: Say): void {
     say(where, "has a uniform block without a binding and size");
 }
 
-function checkTensor(t: Fields, where: string, say: Say): void {
+function checkTensor(t: Fields, where: string, say: Say, known: readonly DType[] = modelTypes): void {
   if (typeof t["id"] !== "string") say(where, "has no id");
-  if (!dtypes.some((d) => d === t["dtype"])) say(where, `has the unknown element type ${String(t["dtype"])}`);
+  if (!known.some((d) => d === t["dtype"])) say(where, `has the unknown element type ${String(t["dtype"])}`);
   const shape = t["shape"];
   if (!Array.isArray(shape) || shape.length > 16 || !shape.every(isSize))
     say(where, "has a shape that cannot be read");

@@ -2,7 +2,7 @@
 // weights, inputs and outputs. Knows nothing of graphs or files.
 
 import { Bug } from "../support/bug.ts";
-import type { DType } from "./types.ts";
+import { isPacked, type DType } from "./types.ts";
 
 /** f32 values live in Float32Array, or in Float64Array when evaluated in f64; f16 as numbers too (rounded on the way out). */
 export type TensorData = Float32Array | Float64Array | Int32Array | Uint32Array;
@@ -25,7 +25,7 @@ export function zeros(dtype: DType, shape: readonly number[], precision: Precisi
 }
 
 export function newData(dtype: DType, count: number, precision: Precision = "f32"): TensorData {
-  if (dtype === "i32") return new Int32Array(count);
+  if (dtype === "i32" || isPacked(dtype)) return new Int32Array(count);
   if (dtype === "u32" || dtype === "bool") return new Uint32Array(count);
   return precision === "f64" ? new Float64Array(count) : new Float32Array(count);
 }

@@ -3,14 +3,27 @@
 // so a layout pass changes no operation's meaning.
 
 import type { Dim } from "./dim.ts";
-import { dim, mulDim, productDim, sameDim } from "./dim.ts";
+import { ceilDiv, dim, mulDim, productDim, sameDim } from "./dim.ts";
 
-export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
+/** Element types that models are written with. */
+export type ModelType = "f32" | "f16" | "i32" | "u32" | "bool";
 
-export const dtypes: readonly DType[] = ["f32", "f16", "i32", "u32", "bool"];
+/** Integers of several to a word, the first in the lowest bits. Only the prepare program makes them; kernels load them and store none. */
+export type PackedType = "i8" | "i4";
+
+export type DType = ModelType | PackedType;
+
+export const modelTypes: readonly ModelType[] = ["f32", "f16", "i32", "u32", "bool"];
+
+export const dtypes: readonly DType[] = [...modelTypes, "i8", "i4"];
+
+export const isPacked = (dtype: DType): dtype is PackedType => dtype === "i8" || dtype === "i4";
 
 /** Bytes of one element in a GPU buffer; bool is stored as u32. */
-export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4, bool: 4 };
+export const bytesOf: Readonly<Record<DType, number>> = {
+  ...{ f32: 4, f16: 2, i32: 4, u32: 4, bool: 4 },
+  ...{ i8: 1, i4: 0.5 },
+};
 
 /** Well-known axes and the letter that stands for each in shapes and in IR text; any other name is printed whole. */
 export const axisLetters: Readonly<Record<string, string>> = {
@@ -83,7 +96,10 @@ function factsOf(t: TensorType): Facts {
   let known = facts.get(t);
   if (!known) {
     const elements = productDim(t.shape);
-    facts.set(t, (known = { elements, bytes: mulDim(elements, dim(bytesOf[t.dtype])) }));
+    const bytes = isPacked(t.dtype)
+      ? mulDim(ceilDiv(elements, dim(4 / bytesOf[t.dtype])), dim(4))
+      : mulDim(elements, dim(bytesOf[t.dtype]));
+    facts.set(t, (known = { elements, bytes }));
   }
   return known;
 }

@@ -7,7 +7,7 @@ import { atMost, preparedValues } from "./graph.ts";
 import type { AttrValue, Graph, Node, ValueId } from "./graph.ts";
 import { inferTypes, type AttrSpec, type OpDefinition } from "./op.ts";
 import { isDimValue, nextIdAfter, printNode } from "./print.ts";
-import { axisLetters, dtypes, sameShape, showType, type TensorType } from "./types.ts";
+import { axisLetters, dtypes, isPacked, modelTypes, sameShape, showType, type TensorType } from "./types.ts";
 
 export function verifyGraph(graph: Graph): string[] {
   if (soundGraphs.has(graph)) return [];
@@ -73,9 +73,30 @@ class Verifier {
     for (const x of [...g.inputs, ...g.weights, ...g.states]) this.#declare(x.id, x.type, known);
     this.#nodes(g.nodes, known);
     this.#reads(known);
+    this.#packed(known);
     const next = nextIdAfter(g);
     if (g.nextId < next) this.#fault(`the next id is %${g.nextId}, but %${next - 1} is in use`);
     return this.#faults;
+  }
+
+  /** Integers of several to a word are made by the prepare program, by one of its nodes. */
+  #packed(known: ReadonlyMap<ValueId, TensorType>): void {
+    const g = this.#graph;
+    const packed = [...known].filter(([, type]) => isPacked(type.dtype));
+    if (packed.length === 0) return;
+    const prepared = preparedValues(g);
+    const declared = new Set([...g.inputs, ...g.weights, ...g.states].map((x) => x.id));
+    const seen = new Set([...g.outputs.map((o) => o.value), ...g.states.map((s) => s.next)]);
+    for (const [id, type] of packed) {
+      const where =
+        declared.has(id) || seen.has(id)
+          ? "at the border of the graph"
+          : prepared.has(id)
+            ? undefined
+            : "made by a kernel";
+      if (where !== undefined)
+        this.#fault(`${id} is ${type.dtype}, a type of prepared values alone, and ${where}`);
+    }
   }
 
   #fault(message: string): void {
@@ -311,7 +332,7 @@ export function attrKindFault(spec: AttrSpec, value: AttrValue): string | undefi
     float: () => typeof value === "number",
     bool: () => typeof value === "boolean",
     string: () => typeof value === "string" && (spec.choices?.includes(value) ?? true),
-    dtype: () => (dtypes as readonly AttrValue[]).includes(value),
+    dtype: () => (modelTypes as readonly AttrValue[]).includes(value),
     dim: () => isSize(value),
     dims: () => list(isSize),
     axis: () => isInteger(value),
@@ -331,7 +352,7 @@ const kindNames: Readonly<Record<AttrSpec["kind"], string>> = {
   float: "a number",
   bool: "true or false",
   string: "a string",
-  dtype: `one of ${dtypes.join(", ")}`,
+  dtype: `one of ${modelTypes.join(", ")}`,
   dim: "a size",
   dims: "a list of sizes",
   axis: "the number of an axis",

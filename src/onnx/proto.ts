@@ -5,10 +5,16 @@ import protobuf from "protobufjs/light.js";
 import type { DType } from "../ir/types.ts";
 
 /** Values of onnx.TensorProto.DataType. */
-export const elementType = { f32: 1, i32: 6, i64: 7, bool: 9, f16: 10, u32: 12 } as const satisfies Record<
-  DType | "i64",
-  number
->;
+export const elementType = {
+  f32: 1,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  u32: 12,
+  i8: 3,
+  i4: 22,
+} as const satisfies Record<DType | "i64", number>;
 
 /** Values of onnx.AttributeProto.AttributeType. */
 export const attributeType = { float: 1, int: 2, string: 3, tensor: 4, floats: 6, ints: 7 } as const;

@@ -252,6 +252,13 @@ function rawData(dtype: DType, values: ArrayLike<number>): Uint8Array {
         return new Uint32Array(values);
       case "bool":
         return Uint8Array.from(values, (x) => (x === 0 ? 0 : 1));
+      case "i8":
+        return new Int8Array(values);
+      case "i4": {
+        const pairs = new Uint8Array(Math.ceil(values.length / 2));
+        for (let i = 0; i < values.length; i++) pairs[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
+        return pairs;
+      }
       default:
         return dtype satisfies never;
     }

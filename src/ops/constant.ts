@@ -40,7 +40,7 @@ export const constant = defineOp({
     kind: "element",
     element(c) {
       const value = numberOf(c.attrs, "value");
-      const dtype = c.result.dtype;
+      const dtype = dtypeOf(c.attrs, "dtype");
       if (floats.includes(dtype)) return f32(value);
       return constantExpr(dtype === "bool" ? value !== 0 : value, kernelType(dtype));
     },
@@ -94,7 +94,8 @@ export const iota = defineOp({
     kind: "element",
     element(c, index) {
       const at = add(index[axisOf(c.attrs, "axis", index.length)]!, c.size(dimOf(c.attrs, "start")));
-      return cast(at, floats.includes(c.result.dtype) ? "f32" : kernelType(c.result.dtype).scalar);
+      const to = dtypeOf(c.attrs, "dtype");
+      return cast(at, floats.includes(to) ? "f32" : to);
     },
   },
   examples: [
@@ -141,11 +142,10 @@ export const size = defineOp({
   },
   lowering: {
     kind: "element",
-    element: (c) =>
-      cast(
-        c.size(dimOf(c.attrs, "of")),
-        floats.includes(c.result.dtype) ? "f32" : kernelType(c.result.dtype).scalar,
-      ),
+    element(c) {
+      const to = dtypeOf(c.attrs, "dtype");
+      return cast(c.size(dimOf(c.attrs, "of")), floats.includes(to) ? "f32" : to);
+    },
   },
   examples: [{ about: "of an axis of 12", inputs: {}, attrs: { of: 12 }, outputs: [12] }],
   inLanguage: false,

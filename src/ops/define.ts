@@ -9,7 +9,7 @@ import { constantOf, dim, sameDim, type Dim } from "../ir/dim.ts";
 import { u32 } from "../ir/expr.ts";
 import type { Expr } from "../ir/kernel.ts";
 import type { AxisRelation, ElementContext, InferContext, OpDefinition } from "../ir/op.ts";
-import { showType, type DType, type TensorType } from "../ir/types.ts";
+import { showType, type DType, type ModelType, type TensorType } from "../ir/types.ts";
 import { Bug } from "../support/bug.ts";
 
 type Defaulted = "traits" | "attrs" | "constraints" | "results";
@@ -49,8 +49,8 @@ export function textOf(attrs: Attrs, name: string): string {
   return value;
 }
 
-export function dtypeOf(attrs: Attrs, name: string): DType {
-  return textOf(attrs, name) as DType;
+export function dtypeOf(attrs: Attrs, name: string): ModelType {
+  return textOf(attrs, name) as ModelType;
 }
 
 function listOf(attrs: Attrs, name: string): readonly AttrValue[] {

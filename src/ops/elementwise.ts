@@ -438,7 +438,7 @@ export const cast = defineOp({
     kind: "element",
     element(c, index) {
       const x = c.read(0, index);
-      const to = c.result.dtype;
+      const to = dtypeOf(c.attrs, "dtype");
       if (to === "bool") return x.type.scalar === "bool" ? x : ne(x, literal(0, x));
       return castExpr(x, floats.includes(to) ? "f32" : to);
     },

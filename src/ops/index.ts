@@ -25,6 +25,7 @@ import { depthwiseConv2d, groupedConv2d } from "./grouped-conv.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, expertSeats, groupedLinear, takeRows } from "./experts.ts";
 import { packRows } from "./pack.ts";
+import { dequantize, quantize } from "./quantize.ts";
 import { route, topK } from "./route.ts";
 import { resize } from "./resize.ts";
 import { segmentReduce } from "./segment.ts";
@@ -123,6 +124,8 @@ export const allOps: readonly OpDefinition[] = [
   adaptiveLengths,
   group,
   copy,
+  quantize,
+  dequantize,
 ];
 
 const byName = new Map(allOps.map((op) => [op.name, op]));

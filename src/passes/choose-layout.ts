@@ -3,12 +3,11 @@
 // A matrix that a contraction reads by columns is stored reduction-major, so that neighbours in memory are neighbouring columns.
 
 import { constantOf } from "../ir/dim.ts";
-import { constant, name as nameExpr, U32 } from "../ir/expr.ts";
 import { preparedValues, typesOf, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
 import type { RewriteEvent } from "../ir/rewrite-types.ts";
-import type { ContractionSpec, ElementContext } from "../ir/op.ts";
 import { orderOf, withOrder, type TensorType } from "../ir/types.ts";
+import { rightAxes } from "./operand-axes.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const chooseLayout: Pass = {
@@ -58,41 +57,48 @@ function run(graph: Graph, c: PassContext): PassResult {
   }
 
   // 2. Matrices: every prepared right operand, in the order its contraction wants. Where two want different orders, one gets a copy.
+  // What is unpacked where a contraction reads it is laid out, and what it is unpacked from.
   const wanted = new Map<ValueId, readonly number[]>();
   const readers = new Map<ValueId, number>();
+  const onDevice = (n: Node) => !n.results.every((r) => prepared.has(r.id));
+  const unpacks = (n: Node) => n.op.traits.includes("unpacking");
+  const multiplies = (n: Node) => n.op.lowering.kind === "contraction" && onDevice(n);
   for (const n of nodes)
-    if (n.op.lowering.kind === "contraction" && !n.results.every((r) => prepared.has(r.id)))
+    if (multiplies(n) || unpacks(n))
       for (const x of new Set(n.inputs)) readers.set(x, (readers.get(x) ?? 0) + 1);
+  const unpacked = new Set(nodes.filter(unpacks).map((n) => n.results[0]!.id));
+  for (const n of nodes) {
+    const order = multiplies(n) && unpacked.has(n.inputs[1]!) ? matrixOrder(n, types) : undefined;
+    if (order) wanted.set(n.inputs[1]!, order);
+  }
   const extra = new Map<string, Node>();
-  const final = nodes.map((n): Node => {
-    if (n.op.lowering.kind !== "contraction" || n.results.every((r) => prepared.has(r.id))) return n;
-    const operand = n.inputs[1]!;
-    if (!prepared.has(operand)) return n;
-    const type = types.get(operand)!;
-    const order = matrixOrder(n, types);
-    if (!order || order.every((x, i) => x === orderOf(type)[i])) return n;
-    const already = wanted.get(operand);
-    if (!already && readers.get(operand) === 1) {
-      wanted.set(operand, order);
-      return n;
+  /** The prepared value in this order: itself, or where others read it, a copy. */
+  const inOrder = (id: ValueId, order: readonly number[] | undefined, by: Node): ValueId => {
+    const type = types.get(id)!;
+    if (!prepared.has(id) || !order || order.every((x, i) => x === orderOf(type)[i])) return id;
+    if (!wanted.has(id) && readers.get(id) === 1) {
+      wanted.set(id, order);
+      return id;
     }
-    const key = `${operand}{${order.join()}}`;
+    const key = `${id}{${order.join()}}`;
     let made = extra.get(key);
     if (!made) {
       const result = { id: `%${nextId++}`, type: withOrder(type, order) };
-      made = {
-        op: copy,
-        inputs: [operand],
-        attrs: {},
-        results: [result],
-        spans: n.spans,
-        scope: n.scope,
-        annotations: [],
-      };
+      const { spans, scope } = by;
+      made = { op: copy, inputs: [id], attrs: {}, results: [result], spans, scope, annotations: [] };
       extra.set(key, made);
       events.push(copied("copy-to-order", made));
     }
-    return { ...n, inputs: n.inputs.map((x, i) => (i === 1 ? made!.results[0]!.id : x)) };
+    return made.results[0]!.id;
+  };
+  const final = nodes.map((n): Node => {
+    if (unpacks(n)) {
+      const order = wanted.get(n.results[0]!.id);
+      return { ...n, inputs: n.inputs.map((x) => inOrder(x, order, n)) };
+    }
+    if (!multiplies(n) || !prepared.has(n.inputs[1]!)) return n;
+    const operand = inOrder(n.inputs[1]!, matrixOrder(n, types), n);
+    return { ...n, inputs: n.inputs.map((x, i) => (i === 1 ? operand : x)) };
   });
   const reorder = <T extends Value>(v: T): T => {
     const order = wanted.get(v.id);
@@ -142,34 +148,4 @@ function matrixOrder(n: Node, types: ReadonlyMap<ValueId, TensorType>): readonly
   return order.every((a): a is number => a !== undefined) && order.length === operands[1]!.shape.length
     ? order
     : undefined;
-}
-
-/** Which axis of the right operand each result or reduction index lands on, found by asking with names. */
-function rightAxes(
-  spec: ContractionSpec,
-  n: Node,
-  types: readonly (TensorType | undefined)[],
-  result: TensorType,
-): ReadonlyMap<string, number> | undefined {
-  const context: ElementContext = {
-    attrs: n.attrs,
-    count: types.length,
-    result,
-    type: (i) => types[i]!,
-    has: (i) => types[i] !== undefined,
-    size: () => constant(1, U32),
-    read: () => constant(0),
-    readInside: () => constant(0),
-    bind: (_, e) => e,
-    sliding: () => [],
-  };
-  const out = result.shape.map((_, i) => nameExpr(`o${i}`, U32));
-  const k = spec.reduce.map((_, i) => nameExpr(`k${i}`, U32));
-  const { index } = spec.rightIndex(context, out, k, nameExpr("group", U32));
-  const found = new Map<string, number>();
-  for (const [axis, e] of index.entries()) {
-    if (e.kind !== "name") return undefined;
-    found.set(e.name, axis);
-  }
-  return found;
 }

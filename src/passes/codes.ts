@@ -7,6 +7,10 @@ export const passCodes: Readonly<Record<string, string>> = {
     "A pass was asked for by name on a graph that is not yet what the pass needs. The message names the first place; run the pass that the help names before it.",
   "pass-required":
     "A pass that everything after it needs cannot be left out. Use `--stop-after` to end before it.",
+  quantize:
+    "`--quantize` says neither `int8` nor `int4`, or the size of a group is no number from 1 up. `int4:group=64` has groups of 64 weights with one scale; docs/quantization.md says what the widths are and what they cost.",
+  "quantize-finite":
+    "A weight that is to be kept in 8 or 4 bits holds NaN or an infinity, which no integer and scale stand for. The message names the weight, or those that it is folded from. Mend the checkpoint, or compile without `--quantize`.",
   reduce:
     "`reduce` in the file, or `--reduce`, asks for fewer tokens where that cannot be: the method or its numbers are none, the number of tokens is not known while compiling, or the graph is no attention encoder. docs/token-reduction.md lists the methods.",
   "unknown-pass":

@@ -150,11 +150,18 @@ class Grouper {
     const bound = new Set<ValueId>();
     for (const i of members) {
       for (const x of this.#nodes[i]!.inputs)
-        if (x !== "" && !members.has(this.#producer.get(x) ?? -1) && !this.#literal(x)) bound.add(x);
+        if (x !== "" && !members.has(this.#producer.get(x) ?? -1) && !this.#literal(x))
+          for (const y of this.#packed(x)) bound.add(y);
       for (const r of this.#nodes[i]!.results) if (this.#leaves(r.id, members)) bound.add(r.id);
     }
     // Sizes that a kernel sets are read from a buffer of their own.
     return bound.size + Number([...bound].some((id) => this.#isLive(id)));
+  }
+
+  /** What stands in memory for a value: of one that is unpacked where it is read, what it is unpacked from. */
+  #packed(id: ValueId): readonly ValueId[] {
+    const n = this.#nodes[this.#producer.get(id) ?? -1];
+    return n && unpacks(n) ? n.inputs : [id];
   }
 
   #isLive(id: ValueId): boolean {
@@ -387,7 +394,7 @@ class Grouper {
    */
   #spread(i: number, readers: ReadonlyMap<Group, readonly number[]>): boolean {
     const n = this.#nodes[i]!;
-    if (!inOrder.has(n.op.name) || !this.#isInMemory(n.inputs[0]!)) return false;
+    if (!unpacks(n) && (!inOrder.has(n.op.name) || !this.#isInMemory(n.inputs[0]!))) return false;
     for (const [group, own] of readers)
       if (this.#obstacle(n, group, own) !== undefined) return false;
       else if (this.#bindings(new Set([...group.members, i])) > this.#limit) return false;
@@ -438,7 +445,7 @@ class Grouper {
       const kind = reader.op.lowering.kind;
       const elementwise = this.#isElementwise(n);
       if (kind === "contraction") {
-        if (!movement && !(elementwise && cheap.has(n.op.name)))
+        if (!movement && !unpacks(n) && !(elementwise && cheap.has(n.op.name)))
           return `${reader.op.name} reads it once for every tile of columns, and ${n.op.name} is not cheap to repeat`;
       } else if (kind === "program") {
         const op = reader.op;
@@ -455,7 +462,7 @@ class Grouper {
       } else if (!movement && !this.#isElementwise(reader) && !reader.op.traits.includes("movement"))
         return `${reader.op.name} is a window, which reads each element many times`;
     }
-    if (group.kind === "element" || movement || this.#isElementwise(n)) return undefined;
+    if (group.kind === "element" || movement || unpacks(n) || this.#isElementwise(n)) return undefined;
     return group.kind === "reduction"
       ? "a reduction sweeps its row more than once"
       : `${n.op.name} reads many elements, and the product's epilogue is to stay short`;
@@ -582,6 +589,9 @@ class Grouper {
 function moves({ op }: Node): boolean {
   return op.traits.includes("movement") || op.traits.includes("view");
 }
+
+/** Takes apart words that hold several numbers: a layer that reads its weights so is why they are. */
+const unpacks = ({ op }: Node): boolean => op.traits.includes("unpacking");
 
 function reducedAxes(n: Node, type: TensorType): readonly number[] {
   return n.op.lowering.kind === "reduce" ? n.op.lowering.axes(type, n.attrs) : [];

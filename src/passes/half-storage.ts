@@ -8,6 +8,7 @@ import { printNode } from "../ir/print.ts";
 import type { RewriteEvent } from "../ir/rewrite-types.ts";
 import type { DType } from "../ir/types.ts";
 import { roundToHalf } from "../support/half.ts";
+import { beforeChoices, layers } from "./choices.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const halfStorage: Pass = {
@@ -27,20 +28,8 @@ export const halfStorage: Pass = {
   run: (graph: Graph, c: PassContext): PassResult => new Narrowing(graph, c.lookup).run(),
 };
 
-/** Layers: they read f16 whatever made their operands. All other ops stay in f32 where an operand is. */
-export const layers: readonly string[] = [
-  "linear",
-  "matmul",
-  "conv2d",
-  "grouped_linear",
-  "layer_norm",
-  "rms_norm",
-  "group_norm",
-  "batch_norm",
-];
-
-/** What they choose by, or add up over many elements, is not rounded to 11 bits. */
-export const choosers: readonly string[] = ["route", "top_k", "argmax", "sum", "cumsum", "segment_reduce"];
+/** What they add up over many elements is not rounded to 11 bits. */
+export const summers: readonly string[] = ["sum", "cumsum", "segment_reduce"];
 
 class Narrowing {
   readonly #graph: Graph;
@@ -59,7 +48,8 @@ class Narrowing {
     this.#prepared = preparedValues(graph);
     for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) this.#b.declare(x.id, x.type);
     for (const n of graph.nodes) for (const r of n.results) this.#makers.set(r.id, n);
-    this.#wideNodes = this.#beforeChoices();
+    const sums = graph.nodes.filter((n) => summers.includes(n.op.name));
+    this.#wideNodes = new Set([...beforeChoices(graph), ...sums]);
   }
 
   run(): PassResult {
@@ -73,20 +63,6 @@ class Narrowing {
     const states = this.#graph.states.map((s) => ({ ...s, next: asDeclared(s.next, s.type.dtype) }));
     const graph = { ...this.#graph, nodes: this.#b.nodes, outputs, states, nextId: this.#b.nextId };
     return { graph: this.#events.length > 0 ? graph : this.#graph, events: this.#events, refusals: [] };
-  }
-
-  /** Choosers, and what leads to them from the last layer on. */
-  #beforeChoices(): ReadonlySet<Node> {
-    const found = new Set<Node>();
-    const visit = (n: Node | undefined): void => {
-      if (!n || found.has(n)) return;
-      found.add(n);
-      if (!layers.includes(n.op.name)) for (const x of n.inputs) visit(this.#makers.get(x));
-    };
-    for (const n of this.#graph.nodes)
-      if (["route", "top_k", "argmax"].includes(n.op.name)) visit(n);
-      else if (choosers.includes(n.op.name)) found.add(n);
-    return found;
   }
 
   #node(n: Node): void {
@@ -118,6 +94,7 @@ class Narrowing {
     return (maker?.results.find((r) => r.id === id)?.type ?? this.#b.type(id)).dtype;
   }
 
+  /** Layers read f16 whatever made their operands. All other ops stay in f32 where an operand is. */
   #stays(n: Node): boolean {
     if (this.#wideNodes.has(n)) return true;
     return (

@@ -6,6 +6,7 @@ import type { OpLookup } from "../ir/op.ts";
 import type { Refusal, RewriteEvent, Rule, RuleDoc } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
 import type { ExpertWay } from "./expert-cost.ts";
+import type { Quantization } from "./quantize-weights.ts";
 import type { PropertyName } from "./properties.ts";
 
 /**
@@ -24,6 +25,8 @@ export interface PassContext {
   readonly experts?: ExpertWay;
   /** Sizes that runs are expected to have: choices are made for them, and right for any. */
   readonly sizes?: DimEnv;
+  /** What `quantize-weights` makes of weights, where it runs. */
+  readonly quantize?: Quantization;
 }
 
 export interface PassResult {

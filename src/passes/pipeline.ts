@@ -18,6 +18,7 @@ import { hoistReductions } from "./hoist-reductions.ts";
 import { nestWindows } from "./nest-windows.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import { packTokens } from "./pack-tokens.ts";
+import { quantizeWeights } from "./quantize-weights.ts";
 import { planExperts } from "./plan-experts.ts";
 import { maxBeforeMap } from "./max-before-map.ts";
 import type { Pass } from "./pass.ts";
@@ -67,6 +68,7 @@ export const pipeline: readonly Pass[] = [
   sharedExperts, // before rows are sorted: there are more of them
   denseExperts, // what it leaves is sorted, or gathered row by row
   planExperts,
+  quantizeWeights, // behind all that makes weights of weights: what it leaves is read by kernels alone
   chooseLayout, // before groups: one group has one order
   formGroups,
 ];

@@ -9,6 +9,7 @@ import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import type { Target } from "../ir/target.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import type { ExpertWay } from "./expert-cost.ts";
+import type { Quantization } from "./quantize-weights.ts";
 import { verifyGraph } from "../ir/verify.ts";
 import { Bug } from "../support/bug.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
@@ -48,6 +49,8 @@ export interface RunOptions extends PassSelection {
   readonly experts?: ExpertWay;
   /** Sizes that runs are expected to have: choices are made for them, and right for any. */
   readonly sizes?: DimEnv;
+  /** What `quantize-weights` makes of weights, where it runs. */
+  readonly quantize?: Quantization;
   /** Check the graph after every pass; default true. */
   readonly verify?: boolean;
   readonly onStep?: (step: Step) => void;

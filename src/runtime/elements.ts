@@ -166,6 +166,9 @@ export function encodeElements(dtype: DType, data: TensorData): { stored: Stored
       return { stored: "I32", bytes: asBytes(data instanceof Int32Array ? data : new Int32Array(data)) };
     case "u32":
       return { stored: "U32", bytes: asBytes(data instanceof Uint32Array ? data : new Uint32Array(data)) };
+    case "i8":
+    case "i4":
+      return { stored: "I8", bytes: asBytes(new Int8Array(data)) };
     case "bool":
       return { stored: "BOOL", bytes: Uint8Array.from(data, (x) => (x === 0 ? 0 : 1)) };
   }

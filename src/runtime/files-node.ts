@@ -281,6 +281,8 @@ const ranges: Readonly<Record<DType, readonly [number, number]>> = {
   i32: [-(2 ** 31), 2 ** 31 - 1],
   u32: [0, 2 ** 32 - 1],
   bool: [0, 1],
+  i8: [-128, 127],
+  i4: [-8, 7],
 };
 
 function holds(dtype: DType, value: number): boolean {

@@ -16,7 +16,7 @@ import {
 import { GraphBuilder, unionSpans } from "../../src/ir/graph.ts";
 import type { AddOptions, Annotation, Attrs, AttrValue, Graph, Input } from "../../src/ir/graph.ts";
 import type { Preprocess, Scope, State, ValueId, Weight } from "../../src/ir/graph.ts";
-import { dtypes, type TensorType } from "../../src/ir/types.ts";
+import { dtypes, modelTypes, type TensorType } from "../../src/ir/types.ts";
 import { lookupOp } from "../../src/ops/index.ts";
 import type { Location } from "../../src/support/source.ts";
 
@@ -245,7 +245,7 @@ function randomNode(r: Random, b: GraphBuilder, known: ValueId[], options: AddOp
       return void add("transpose", [x], { perm });
     }
     case 2:
-      return void add("cast", [x], { dtype: r.pick(dtypes) });
+      return void add("cast", [x], { dtype: r.pick(modelTypes) });
     case 3:
       return void add("unsqueeze", [x], { axes: [r.below(rank + 1)] });
     case 4:

@@ -476,6 +476,18 @@ const cases: Readonly<Record<string, Maker>> = {
     };
   },
   copy: unary(-2, 2),
+  quantize: (r) => {
+    const { inputs, attrs } = oneAxis(r);
+    return { inputs, attrs: { ...attrs, group: r.int(1, 5), type: r.pick(["i8", "i4"]) } };
+  },
+  dequantize: (r) => {
+    const shape = r.shape(r.int(1, 4));
+    const axis = r.int(0, shape.length - 1);
+    const group = r.int(1, 5);
+    const scales = shape.map((n, i) => (i === axis ? Math.ceil(n / group) : n));
+    const type = r.pick(["i8", "i4"] as const);
+    return { inputs: { q: r.tensor(shape, type, -8, 7), scale: r.tensor(scales) }, attrs: { axis, group } };
+  },
 };
 
 /** Ops whose meaning is that of their body cannot be called on their own. */

@@ -365,6 +365,22 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     rank: { inputs: { x: [], index: ["u32", [2]] } },
     index: { inputs: { x: [2], index: ["i32", [2]] } },
   },
+  quantize: {
+    float: { inputs: { x: ["i32", [4]] }, attrs: { axis: 0, group: 2, type: "i8" }, detail: { got: "i32" } },
+    axis: { inputs: { x: [4] }, attrs: { axis: 1, group: 2, type: "i8" } },
+    group: { inputs: { x: [4] }, attrs: { axis: 0, group: 0, type: "i8" }, detail: { got: "0" } },
+  },
+  dequantize: {
+    packed: { inputs: { q: ["i32", [4]], scale: [2] }, attrs: { axis: 0, group: 2 }, detail: { got: "i32" } },
+    axis: { inputs: { q: ["i8", [4]], scale: [2] }, attrs: { axis: 1, group: 2 } },
+    group: { inputs: { q: ["i4", [4]], scale: [2] }, attrs: { axis: 0, group: 0 } },
+    scale: {
+      inputs: { q: ["i4", [3, 5]], scale: [3, 2] },
+      attrs: { axis: 1, group: 2 },
+      detail: { got: "f32[3, 2]", expected: "f32[3, 3]", from: "q" },
+    },
+    dtype: { inputs: { q: ["i8", [4]], scale: [2] }, attrs: { axis: 0, group: 2, dtype: "i32" } },
+  },
   segment_reduce: {
     float: { inputs: { x: ["i32", [4]], index: ["i32", [4]] }, attrs: { axis: 0, segments: 2 } },
     axis: { inputs: { x: [4], index: ["i32", [4]] }, attrs: { axis: 1, segments: 2 } },

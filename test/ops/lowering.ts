@@ -6,7 +6,7 @@ import { constantOf, type Dim } from "../../src/ir/dim.ts";
 import type { Expr } from "../../src/ir/kernel.ts";
 import type { ElementContext, RowGroups } from "../../src/ir/op.ts";
 import { elementCount, newData, stridesOfShape, type Tensor } from "../../src/ir/tensor.ts";
-import type { DType } from "../../src/ir/types.ts";
+import { isPacked, type DType } from "../../src/ir/types.ts";
 import { attrsFor, inferCall, namesFor, typeOf, typesFor, type Call } from "./support.ts";
 
 export type Rounding = (x: number) => number;
@@ -106,7 +106,7 @@ function binaryValue(
   }
 }
 
-const scalarOf = (dtype: DType) => kernelType(dtype === "f16" ? "f32" : dtype);
+const scalarOf = (dtype: DType) => kernelType(dtype === "f16" ? "f32" : isPacked(dtype) ? "i32" : dtype);
 
 /** Every read happens while the expression is built; out of bounds is an error unless it is masked. */
 function contextFor(call: Call, round: Rounding): ElementContext {

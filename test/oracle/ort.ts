@@ -45,6 +45,8 @@ const toOrt: Readonly<Record<DType, string>> = {
   i32: "int32",
   u32: "uint32",
   bool: "bool",
+  i8: "int8",
+  i4: "int4",
 };
 
 export function toOrtTensor(ort: Ort, t: Tensor): OrtTensor {

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate, load } from "../../src/index.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { lookupOp } from "../../src/ops/index.ts";
-import { choosers, layers } from "../../src/passes/half-storage.ts";
+import { layers } from "../../src/passes/choices.ts";
+import { summers } from "../../src/passes/half-storage.ts";
 import { runPlan } from "../codegen/plan-runner.ts";
 import { seededInputs } from "../models/compare.ts";
 import { compileExample, compileText, differenceOf, openAdapter, seededWeights } from "../models/support.ts";
@@ -38,7 +39,7 @@ describe("half-storage", () => {
   });
 
   it("names ops that there are", () => {
-    for (const name of [...layers, ...choosers]) expect(lookupOp(name), name).toBeDefined();
+    for (const name of [...layers, ...summers]) expect(lookupOp(name), name).toBeDefined();
   });
 
   it("keeps what a router chooses by in f32, its layer included", () => {
