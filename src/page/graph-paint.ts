@@ -78,6 +78,23 @@ export function paint(c: CanvasRenderingContext2D, p: PaintInput, colours: Palet
   for (const x of visible)
     if (isBox(x.item) && x.item.open) paintTitle(c, x, p, colours);
     else paintLeaf(c, x, p, colours);
+  if (camera.scale >= DETAILED) for (const x of visible) paintFar(c, x, p, colours);
+}
+
+/** Above an item, what it reads that has no line to it. */
+function paintFar(c: CanvasRenderingContext2D, { item, x, y, w }: Placed, p: PaintInput, k: Palette): void {
+  if (!item.far) return;
+  const looks = item.far.map((f) => f.from && p.look(f.from));
+  const chosen = looks.some((l) => l && (l.chosen || l.hovered));
+  c.globalAlpha = p.anyLit && !p.look(item).lit && !chosen ? 0.45 : 1;
+  c.fillStyle = chosen ? k["accent"]! : k["quiet"]!;
+  // Beside the line in the middle, to the left: shapes are to the right of lines.
+  c.textAlign = "right";
+  c.textBaseline = "alphabetic";
+  const names = [...new Set(item.far.map((f) => f.name))].join(" ");
+  c.fillText(fit(c, `${names} ↴`, w, MONO), x + w / 2 - 8, y - 4);
+  c.textAlign = "left";
+  c.globalAlpha = 1;
 }
 
 function touches(l: Line, s: { left: number; top: number; right: number; bottom: number }): boolean {

@@ -17,6 +17,15 @@ export interface Item {
   readonly label: string;
   readonly detail: string;
   readonly node?: NodeDoc;
+  /** Values that it reads without a line: too many read them. */
+  far?: Far[];
+}
+
+/** A value that has a line to its first reader alone; the others name it. */
+export interface Far {
+  readonly name: string;
+  /** What it comes from; undefined where it comes through the wall of the box. */
+  readonly from: Item | undefined;
 }
 
 export interface Edge {
@@ -55,6 +64,9 @@ export interface TreeInput {
 
 /** More items than this in one box are cut into runs: people cannot read them, and layout is not linear. */
 const MOST_IN_BOX = 120;
+
+/** A value that more items of one box read than this has no line to each: nobody can follow that many. */
+const MOST_LINES = 6;
 
 export interface Tree {
   readonly root: Box;
@@ -147,6 +159,33 @@ class Builder {
     for (const { id, inputs } of gone)
       for (const v of inputs) this.#edge(v, this.#makers.get(v), this.#leaves.get(id), true);
     for (const o of outputs) this.#edge(o.value, this.#makers.get(o.value), this.#leaves.get(`out:${o.name}`), false); // prettier-ignore
+    this.#thin(this.#root);
+  }
+
+  #thin(b: Box): void {
+    for (const [value, edges] of edgesByValue(b)) {
+      if (edges.length <= MOST_LINES) continue;
+      // A block of the model shows better where the value belongs than an operation that a pass put in front of all.
+      const kept = edges.find((e) => isBox(e.to)) ?? edges[0];
+      for (const e of edges) {
+        if (e === kept) continue;
+        (e.to.far ??= []).push({ name: this.#nameOf(value), from: e.from });
+        e.values.delete(value);
+        if (e.values.size === 0) b.edges.delete(`${e.from.id} ${e.to.id}`);
+      }
+    }
+    for (const [value, readers] of b.ins) {
+      if (readers.size <= MOST_LINES) continue;
+      const [first, ...others] = [...readers];
+      for (const item of others) (item.far ??= []).push({ name: this.#nameOf(value), from: undefined });
+      b.ins.set(value, new Set([first!]));
+    }
+    for (const c of b.children) if (isBox(c) && c.open) this.#thin(c);
+  }
+
+  #nameOf(value: string): string {
+    const maker = this.#makers.get(value);
+    return maker?.kind === "input" || maker?.kind === "weight" ? maker.label : value;
   }
 
   /** An open group: its operations read what the group reads, and what leaves it leaves the one that makes it. */
@@ -208,6 +247,14 @@ class Builder {
       },
     };
   }
+}
+
+/** Lines of a box by the value they carry, without those of readings that are gone. */
+function edgesByValue(b: Box): ReadonlyMap<string, readonly Edge[]> {
+  const byValue = new Map<string, Edge[]>();
+  for (const e of b.edges.values())
+    for (const [value, gone] of e.values) if (!gone) byValue.set(value, [...(byValue.get(value) ?? []), e]);
+  return byValue;
 }
 
 /** The outermost closed box around an item, or the item. */

@@ -56,6 +56,21 @@ describe("the tree", () => {
     expect(ends.length).toBe(readings + model.state(0).outputs.length);
   });
 
+  it("has one line of a value that very many read, and says the rest in words", () => {
+    const file = "examples/mistral_embed.model";
+    const deep = explainedFile(file, { config: "tiny", set: { depth: "9" } }, { dims: { B: 1, T: 8 } });
+    const m = new Model(deep.doc, deep.doc.entries[0]!);
+    const { nodes, outputs } = m.state(0);
+    const t = treeOf({ entry: m.entry, nodes, outputs, gone: [], prepared: false, isOpen: none });
+    const lines = [...t.root.edges.values()].filter((e) => e.values.has("%mask"));
+    expect(lines.map((e) => e.to.label)).toEqual(["layers.0"]);
+    const named = t.root.children.filter((c) => c.far?.some((f) => f.name === "mask"));
+    const layers = Array.from({ length: 8 }, (_, i) => `layers.${i + 1}`);
+    expect(named.map((c) => c.label)).toEqual(expect.arrayContaining(layers));
+    const scene = sceneFor(t);
+    expect(scene.w).toBeLessThan(scene.h);
+  });
+
   it("shows weights and what is made of them only where asked for", () => {
     expect([...tree(0, all).items.values()].some((x) => x.kind === "weight")).toBe(false);
     const weights = [...tree(0, all, { prepared: true }).items.values()].filter((x) => x.kind === "weight");
