@@ -136,6 +136,7 @@ function specContext(code: GroupCode, roles: Roles): ElementContext {
     size: (d) => code.size(d),
     read: no,
     readInside: no,
+    readOr: no,
     bind: (_, e) => e,
     sliding: no,
   };

@@ -221,28 +221,63 @@ export class GroupCode {
       result: node.results[0]!.type,
       size: (d) => this.size(d),
       read: (input, index) => this.read(node.inputs[input]!, index),
-      readInside: (input, index, inside, fill) => {
-        const here = mentions(inside, VECTOR)
-          ? inside
-          : this.emitter.bind("inside", this.space.resolve(inside));
-        const sizes = this.type(node.inputs[input]!).shape;
-        const safe = index.map((e, axis) =>
-          // An index of the result is in bounds of an axis of the same size.
-          at.some((own, i) => own === e && sameDim(node.results[0]!.type.shape[i]!, sizes[axis]!))
-            ? e
-            : this.#onlyInside(e, here, sizes[axis]!),
-        );
-        const value = this.read(node.inputs[input]!, safe);
-        const scalar = value.type.scalar;
-        const filler = constant(scalar === "bool" ? fill !== 0 : fill, kernelType(scalar));
-        return select(here, value, splat(filler, value.type.width));
-      },
+      readInside: (input, index, inside, fill) => this.#readInside(node, at, input, index, inside, fill),
+      readOr: (input, index, inside, otherwise) => this.#readOr(node, at, input, index, inside, otherwise),
       bind: (hint, value) => (hasPlaceholder(value) ? value : this.emitter.bind(hint, value)),
       ...(this.#walk && { walked: this.#walk.axis }),
       sliding: (window, index, tap) =>
         this.#walk?.sliding(window, index, (t) => this.finish(tap(t, true))) ??
         Array.from({ length: window.size }, (_, t) => tap(t, false)),
     };
+  }
+
+  #readInside(
+    node: Node,
+    at: readonly Expr[],
+    input: number,
+    index: readonly Expr[],
+    inside: Expr,
+    fill: number,
+  ): Expr {
+    const here = mentions(inside, VECTOR) ? inside : this.emitter.bind("inside", this.space.resolve(inside));
+    const sizes = this.type(node.inputs[input]!).shape;
+    const safe = index.map((e, axis) =>
+      // An index of the result is in bounds of an axis of the same size.
+      at.some((own, i) => own === e && sameDim(node.results[0]!.type.shape[i]!, sizes[axis]!))
+        ? e
+        : this.#onlyInside(e, here, sizes[axis]!),
+    );
+    const value = this.read(node.inputs[input]!, safe);
+    const scalar = value.type.scalar;
+    const filler = constant(scalar === "bool" ? fill !== 0 : fill, kernelType(scalar));
+    return select(here, value, splat(filler, value.type.width));
+  }
+
+  /** By a branch. Where the condition differs between lanes, both are read, each where it can be. */
+  #readOr(
+    node: Node,
+    at: readonly Expr[],
+    input: number,
+    index: readonly Expr[],
+    inside: Expr,
+    otherwise?: () => Expr,
+  ): Expr {
+    if (mentions(inside, VECTOR)) {
+      const value = this.#readInside(node, at, input, index, inside, 0);
+      return otherwise ? select(inside, value, otherwise()) : value;
+    }
+    if (!otherwise) return this.read(node.inputs[input]!, index);
+    const e = this.emitter;
+    const wide = this.#vector !== undefined && index.some((x) => mentions(x, VECTOR) || x.type.width > 1);
+    const { scalar } = computedIn(node.results[0]!.type.dtype);
+    const zero = constant(scalar === "bool" ? false : 0, kernelType(scalar));
+    const value = e.variable("either", splat(zero, wide ? 4 : 1));
+    e.when(
+      e.bind("here", this.space.resolve(inside)),
+      () => e.set(value, this.finish(this.read(node.inputs[input]!, index))),
+      () => e.set(value, this.finish(otherwise())),
+    );
+    return e.bind("chosen", value);
   }
 
   /** Where it is outside, any index in bounds will do. A number is not in bounds for being one: taps of a window stand beside a short axis. */

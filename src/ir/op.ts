@@ -18,7 +18,7 @@ export type OpLookup = (name: string) => OpDefinition | undefined;
  * view: each result is one element of the input or a given number, so it may be computed wherever it is read
  * reduction: removes axes by an associative operation
  * contraction: a sum of products over shared axes
- * unpacking: its result is computed wherever it is read, and never kept in place of its inputs, which take less memory
+ * unpacking: its result is computed wherever it is read, and never kept in place of its inputs, which take less memory or fit a binding
  */
 export type Trait =
   "elementwise" | "linear" | "commutative" | "movement" | "view" | "reduction" | "contraction" | "unpacking";
@@ -154,6 +154,8 @@ export interface ElementContext {
   read(input: number, index: readonly Expr[]): Expr;
   /** The same where `inside`, else `fill`; the index need not be in bounds where it is not inside. */
   readInside(input: number, index: readonly Expr[], inside: Expr, fill: number): Expr;
+  /** Input element where `inside`, else `otherwise`: only the one that is wanted is read. Without `otherwise` it is inside. */
+  readOr(input: number, index: readonly Expr[], inside: Expr, otherwise?: () => Expr): Expr;
   /** Gives an expression a name, so that using it twice computes it once. */
   bind(hint: string, value: Expr): Expr;
   /** The axis of the result that the kernel walks along, if it does: the window along it should be the outermost (`sliding`). */

@@ -24,6 +24,7 @@ import { adaptiveAvgPool, adaptiveMaxPool } from "./adaptive.ts";
 import { depthwiseConv2d, groupedConv2d } from "./grouped-conv.ts";
 import { avgPool2d, maxPool2d } from "./pool.ts";
 import { expertPlan, expertSeats, groupedLinear, takeRows } from "./experts.ts";
+import { pages } from "./pages.ts";
 import { packRows } from "./pack.ts";
 import { dequantize, quantize } from "./quantize.ts";
 import { route, topK } from "./route.ts";
@@ -115,6 +116,7 @@ export const allOps: readonly OpDefinition[] = [
   expertPlan,
   expertSeats,
   takeRows,
+  pages,
   adaptiveAvgPool,
   adaptiveMaxPool,
   unfold,

@@ -161,7 +161,7 @@ class Grouper {
   /** What stands in memory for a value: of one that is unpacked where it is read, what it is unpacked from. */
   #packed(id: ValueId): readonly ValueId[] {
     const n = this.#nodes[this.#producer.get(id) ?? -1];
-    return n && unpacks(n) ? n.inputs : [id];
+    return n && unpacks(n) ? n.inputs.flatMap((x) => this.#packed(x)) : [id];
   }
 
   #isLive(id: ValueId): boolean {

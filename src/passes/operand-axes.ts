@@ -21,6 +21,7 @@ export function rightAxes(
     size: () => constant(1, U32),
     read: () => constant(0),
     readInside: () => constant(0),
+    readOr: () => constant(0),
     bind: (_, e) => e,
     sliding: () => [],
   };

@@ -18,6 +18,7 @@ import { hoistReductions } from "./hoist-reductions.ts";
 import { nestWindows } from "./nest-windows.ts";
 import { normIntoLinear } from "./norm-into-linear.ts";
 import { packTokens } from "./pack-tokens.ts";
+import { pageConstants } from "./page-constants.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
 import { planExperts } from "./plan-experts.ts";
 import { maxBeforeMap } from "./max-before-map.ts";
@@ -70,6 +71,7 @@ export const pipeline: readonly Pass[] = [
   planExperts,
   quantizeWeights, // behind all that makes weights of weights: what it leaves is read by kernels alone
   chooseLayout, // before groups: one group has one order
+  pageConstants, // as they lie in memory by now
   formGroups,
 ];
 

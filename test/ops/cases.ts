@@ -214,6 +214,11 @@ const cases: Readonly<Record<string, Maker>> = {
     const part = () => r.tensor(shape.map((s, i) => (i === axis ? r.int(1, 4) : s)));
     return { inputs: Object.fromEntries(names.map((name) => [name, part()])), attrs: { axis } };
   },
+  pages: (r) => {
+    const [, ...rest] = r.shape(3);
+    const names = ["x", ...Array.from({ length: r.int(0, 4) }, (_, i) => `x${i + 2}`)];
+    return { inputs: Object.fromEntries(names.map((name) => [name, r.tensor([r.int(1, 9), ...rest])])) };
+  },
   pad: (r) => {
     const counts = () => [r.int(0, 2), r.int(0, 2)];
     return {

@@ -197,6 +197,11 @@ const wrong: Readonly<Record<string, Readonly<Record<string, Wrong>>>> = {
     step: { inputs: { x: [2] }, attrs: { axis: 0, step: 0 } },
     range: { inputs: { x: [4] }, attrs: { axis: 0, start: 1, end: 5 }, detail: { axis: 0 } },
   },
+  pages: {
+    rank: { inputs: { x: [] } },
+    dtype: { inputs: { x: [2], x2: ["i32", [2]] } },
+    shapes: { inputs: { x: [2, 3], x2: [2, 4] }, detail: { input: "x2" } },
+  },
   concat: {
     axis: { inputs: { x: [2], x2: [2] }, attrs: { axis: 2 } },
     dtype: { inputs: { x: [2], x2: [2], x3: ["i32", [2]] }, attrs: { axis: 0 }, detail: { input: "x3" } },

@@ -130,6 +130,8 @@ function contextFor(call: Call, round: Rounding): ElementContext {
     read,
     readInside: (input, index, inside, fill) =>
       value(inside, round) ? read(input, index) : constant(fill, scalarOf(tensors[input]!.dtype)),
+    readOr: (input, index, inside, otherwise) =>
+      value(inside, round) || !otherwise ? read(input, index) : otherwise(),
     bind: (_, e) => constant(value(e, round), e.type),
     sliding: ({ size }, _, tap) => Array.from({ length: size }, (_, t) => tap(t, false)),
   };

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Graph } from "../../src/ir/graph.ts";
 import { parseGraphs } from "../../src/ir/parse.ts";
 import { printGraph } from "../../src/ir/print.ts";
-import { baseline } from "../../src/ir/target.ts";
+import { baseline, type Target } from "../../src/ir/target.ts";
 import { lookupOp } from "../../src/ops/index.ts";
 import type { Pass } from "../../src/passes/pass.ts";
 import { allPasses } from "../../src/passes/pipeline.ts";
@@ -53,7 +53,7 @@ export function readGolden(path: string): Golden {
   const pass = allPasses.find((p) => p.name === name);
   if (!pass) throw new Error(`${path}: no pass called ${name}`);
   const before = readGraph(first, path);
-  const result = applyPass(pass, before, { target: baseline, lookup: lookupOp });
+  const result = applyPass(pass, before, { target: targetOf(first), lookup: lookupOp });
   const fired = [...new Set(result.events.map((e) => e.rule))];
   const printed = printGraph(result.graph, { locations: false });
   const same = printed === printGraph(before, { locations: false });
@@ -73,6 +73,18 @@ export function readGolden(path: string): Golden {
     expected,
     actual,
   };
+}
+
+/** `// limits: maxStorageBufferBindingSize=64`: of the target, in place of every adapter's. */
+function targetOf(text: string): Target {
+  const [, list = ""] = /^\/\/ limits: (.*)$/m.exec(text) ?? [];
+  const limits = Object.fromEntries(
+    list
+      .split(" ")
+      .filter(Boolean)
+      .map((x) => [x.split("=")[0]!, Number(x.split("=")[1])]),
+  );
+  return { ...baseline, limits: { ...baseline.limits, ...limits } };
 }
 
 /** Writes the second half of every golden anew; returns the files that changed. */

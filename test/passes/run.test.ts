@@ -66,6 +66,7 @@ describe("choosing passes", () => {
       "drop-dead",
       "pool-mixer",
       "decompose",
+      "page-constants",
       "form-groups",
     ]);
   });
