@@ -15,6 +15,7 @@ import { lspCommand } from "./lsp.ts";
 import { machineCommands } from "./machine.ts";
 import { rankLayersCommand } from "./rank-layers.ts";
 import { replayCommand } from "./replay.ts";
+import { quantizeReportCommand } from "./quantize-report.ts";
 import { reduceReportCommand } from "./reduce-report.ts";
 import { runCommand } from "./run.ts";
 import { tuneCommands } from "./tune.ts";
@@ -34,6 +35,7 @@ export function addCommands(program: Command): void {
     tuneSchedulesCommand,
     tuneDeviceCommand,
     reduceReportCommand,
+    quantizeReportCommand,
     rankLayersCommand,
     cascadeReportCommand,
     explainCommands,

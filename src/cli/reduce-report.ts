@@ -13,6 +13,7 @@ import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { weightSpecs } from "./adapter.ts";
+import { largestOf, meanCosine, median, percent, readLabels, rowOf, share } from "./agreement.ts";
 import { compileFile, milliseconds, need, print, showJson } from "./common.ts";
 import { runOptions } from "./options.ts";
 import { dimsOf, type RunFlags } from "./run.ts";
@@ -81,11 +82,6 @@ async function report(file: string, flags: ReportFlags): Promise<void> {
   else print(tableOf(rows, base.unoptimized, device.name).join("\n"));
 }
 
-async function readLabels(path: string): Promise<Tensor> {
-  const found = need(await loadInputs([path], [{ name: "labels", dtype: "i32", shape: ["N"] }], {}));
-  return found["labels"]!;
-}
-
 async function measure(
   file: string,
   flags: ReportFlags,
@@ -122,7 +118,7 @@ async function measure(
     tokens: tokensIn(compiled),
     blockFlops,
     flops,
-    time: times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!,
+    time: median(times),
     dispatches: compiled.plan.entries[0]!.dispatches.length,
     ...(labels && { accuracy: share(output, (i, best) => best === labels.data[i]) }),
     agreement: base ? share(output, (i, best) => best === largestOf(rowOf(base, i))) : 1,
@@ -165,43 +161,7 @@ function flopsIn(graph: Graph, blocks: readonly string[], dims: Readonly<Record<
   return { blockFlops, flops };
 }
 
-// ---- quality ----------------------------------------------------------------------------------------------------------
-
-const rowOf = (t: Tensor, i: number): ArrayLike<number> => {
-  const width = t.data.length / t.shape[0]!;
-  return t.data.subarray(i * width, (i + 1) * width);
-};
-
-function largestOf(row: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
-  return best;
-}
-
-function share(t: Tensor, right: (row: number, best: number) => boolean): number {
-  const rows = t.shape[0]!;
-  let count = 0;
-  for (let i = 0; i < rows; i++) if (right(i, largestOf(rowOf(t, i)))) count++;
-  return count / rows;
-}
-
-function meanCosine(a: Tensor, b: Tensor): number {
-  const dot = (x: ArrayLike<number>, y: ArrayLike<number>) => {
-    let sum = 0;
-    for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!;
-    return sum;
-  };
-  let sum = 0;
-  for (let i = 0; i < a.shape[0]!; i++) {
-    const [x, y] = [rowOf(a, i), rowOf(b, i)];
-    sum += dot(x, y) / Math.max(Math.sqrt(dot(x, x) * dot(y, y)), 1e-30);
-  }
-  return sum / a.shape[0]!;
-}
-
 // ---- what is shown ----------------------------------------------------------------------------------------------------
-
-const percent = (x: number): string => `${(x * 100).toFixed(2)} %`;
 
 function tableOf(rows: readonly Row[], unoptimized: number, adapter: string): string[] {
   const [base] = rows as readonly [Row];

@@ -34,7 +34,7 @@ function run(graph: Graph, c: PassContext): PassResult {
   const renamed = new Map<ValueId, ValueId>();
   const read = new Set(graph.nodes.flatMap((n) => n.inputs));
   for (const n of graph.nodes) {
-    if (n.results.every((r) => prepared.has(r.id))) {
+    if (n.results.every((r) => prepared.has(r.id)) || unpacks(n)) {
       nodes.push(n);
       continue;
     }
@@ -61,7 +61,6 @@ function run(graph: Graph, c: PassContext): PassResult {
   const wanted = new Map<ValueId, readonly number[]>();
   const readers = new Map<ValueId, number>();
   const onDevice = (n: Node) => !n.results.every((r) => prepared.has(r.id));
-  const unpacks = (n: Node) => n.op.traits.includes("unpacking");
   const multiplies = (n: Node) => n.op.lowering.kind === "contraction" && onDevice(n);
   for (const n of nodes)
     if (multiplies(n) || unpacks(n))
@@ -117,6 +116,9 @@ function run(graph: Graph, c: PassContext): PassResult {
     refusals: [],
   };
 }
+
+/** Weights, though they are made where they are read. */
+export const unpacks = ({ op }: Node): boolean => op.traits.includes("unpacking");
 
 function copied(rule: string, made: Node): RewriteEvent {
   const added = made.results.map((r) => r.id);

@@ -22,6 +22,7 @@ import { printNode } from "../ir/print.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import { sameShape, sameType, type TensorType } from "../ir/types.ts";
 import { Bug } from "../support/bug.ts";
+import { unpacks } from "./choose-layout.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const formGroups: Pass = {
@@ -589,9 +590,6 @@ class Grouper {
 function moves({ op }: Node): boolean {
   return op.traits.includes("movement") || op.traits.includes("view");
 }
-
-/** Takes apart words that hold several numbers: a layer that reads its weights so is why they are. */
-const unpacks = ({ op }: Node): boolean => op.traits.includes("unpacking");
 
 function reducedAxes(n: Node, type: TensorType): readonly number[] {
   return n.op.lowering.kind === "reduce" ? n.op.lowering.axes(type, n.attrs) : [];

@@ -11,7 +11,7 @@ import {
 } from "../ir/graph.ts";
 import { removeDead } from "../ir/rewrite.ts";
 import { orderOf, showType } from "../ir/types.ts";
-import { insideOrder } from "./choose-layout.ts";
+import { insideOrder, unpacks } from "./choose-layout.ts";
 import { expansion } from "./decompose.ts";
 
 export interface Property {
@@ -66,6 +66,7 @@ export const properties: readonly Property[] = [
         ...graph.states.map((s) => s.next),
       ]);
       const wrong = graph.nodes
+        .filter((n) => !unpacks(n))
         .flatMap((n) => n.results)
         .find((r) => !prepared.has(r.id) && !border.has(r.id) && !channelsLast(r));
       return wrong ? `${wrong.id} is ${showType(wrong.type)}` : null;

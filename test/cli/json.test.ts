@@ -132,6 +132,23 @@ it("reduce-report: a row for each setting", async () => {
   expect(rows.map((r) => r.reduce)).toEqual(["none", "tome:r=0", "tome:r=1"]);
 });
 
+it("quantize-report: a row for each setting, behind the model as it is", async () => {
+  const vit = ["quantize-report", "examples/digits_vit.model", "--weights", "seed:0", "--dim", "B=1"];
+  const settings = ["--settings", "int8", "int4:group=16", "--runs", "1", "--input", "images=seed:0"];
+  const { rows } = await said<{ rows: { setting: string; bytes: number; largest: number }[] }>(
+    "quantizeReport",
+    0,
+    ...vit,
+    ...settings,
+  );
+  expect(rows.map((r) => r.setting)).toEqual(["none", "int8", "int4:group=16"]);
+  const [none, int8, int4] = rows as [(typeof rows)[0], (typeof rows)[0], (typeof rows)[0]];
+  expect(none.largest).toBe(0);
+  expect(none.bytes / int8.bytes).toBeGreaterThan(2);
+  expect(int8.bytes / int4.bytes).toBeGreaterThan(1.2);
+  expect(int4.largest).toBeGreaterThan(int8.largest);
+});
+
 it("every command that has --json has a schema", () => {
   const program = new Command();
   addCommands(program);

@@ -88,6 +88,13 @@ const cases: readonly Case[] = [
     weights: { "c.weight": 1 },
   },
   {
+    name: "a convolution whose weights are named as images are",
+    input: "f32[B, C = 9, H, W]",
+    output: "f32[B, C = 8, H, W]",
+    body: "conv2d(x, out = 8, kernel = 3, pad = 1) @c",
+    weights: { "c.weight": 1 },
+  },
+  {
     name: "strided convolution",
     input: image,
     output: "f32[B, 6, h, w]",
