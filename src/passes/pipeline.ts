@@ -28,6 +28,7 @@ import { reduceTokens } from "./reduce-tokens.ts";
 import { repeatLater } from "./repeat-later.ts";
 import { separateWindows } from "./separate-windows.ts";
 import { sharedExperts } from "./shared-experts.ts";
+import { simplifyRouting } from "./simplify-routing.ts";
 import { shareDuplicates } from "./share-duplicates.ts";
 
 /** The same pass a second time, under a name of its own so that each can be switched off or stopped after. */
@@ -66,6 +67,7 @@ export const pipeline: readonly Pass[] = [
   again(foldConstants),
   again(shareDuplicates), // the means that a variance and its norm both take
   // 5. Launch fewer kernels.
+  simplifyRouting, // while rows are as tokens are
   sharedExperts, // before rows are sorted: there are more of them
   denseExperts, // what it leaves is sorted, or gathered row by row
   planExperts,

@@ -69,6 +69,38 @@ describe("the plan", () => {
     expect(kernels("small16", { shared: "0" })).toEqual(kernels("small64", { shared: "0" }));
   });
 
+  // Routers with work of their own take more: Qwen's shared gate; counting seats; the reduced token, its norm and the cosine; the norm of
+  // BASE's experts; MoE++'s two-layer router and its constants. Expert choice and Soft MoE have no plan.
+  it.each(
+    Object.entries({
+      ...{
+        tiny: 7,
+        tiny_deepseek_v2: 7,
+        tiny_deepseek_v3: 7,
+        tiny_loss_free: 7,
+        tiny_mixtral: 7,
+        tiny_switch: 7,
+      },
+      ...{ tiny_qwen: 8, tiny_gshard: 8, tiny_base: 8, tiny_x_moe: 9, tiny_plus_plus: 12 },
+      ...{ tiny_expert_choice: 8, tiny_soft: 10 },
+      // Stacks with the shared weights would be larger than a binding, so these stay beside; where a stack alone is, its pages leave no
+      // bindings to gather rows in the product, or to gate in it.
+      ...{ deepseek_moe: 10, deepseek_v2: 9, deepseek_v3: 9, mixtral: 7, qwen: 11, qwen3: 9, olmoe: 7 },
+    }),
+  )("of %s has %i dispatches at most", (config, most) => {
+    expect(kernels(config).length).toBeLessThanOrEqual(most);
+  });
+
+  it("has seven in each layer of the language model", () => {
+    const { plan, optimized } = compileExample("deepseek_moe", { config: "tiny", target: lavapipe });
+    const scopes = new Map(optimized.graphs[0]!.nodes.flatMap((n) => n.results.map((r) => [r.id, n.scope])));
+    const own = plan.entries[0]!.dispatches.filter((d) =>
+      d.nodes.some((id) => /^model\.layers\.1\.mlp/.test(scopes.get(id) ?? "")),
+    );
+    expect(own.map((d) => plan.kernels[d.kernel]!.name).length).toBeLessThanOrEqual(7);
+    expect(own.length).toBeGreaterThanOrEqual(5);
+  });
+
   it("has none more for shared experts of the same form, and two where they stay beside", () => {
     expect(kernels("small16")).toHaveLength(7);
     expect(kernels("small64")).toEqual(kernels("small16"));
