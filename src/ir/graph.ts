@@ -308,9 +308,11 @@ function findReaders(graph: Graph): ReadonlyMap<ValueId, readonly Node[]> {
 
 /** Union of spans, without repeats, in order of file, line, column. */
 export function unionSpans(...sets: readonly (readonly Location[])[]): readonly Location[] {
+  const distinct = new Set<Location>();
+  for (const set of sets) for (const s of set) distinct.add(s);
+  if (distinct.size < 2) return [...distinct];
   const byKey = new Map<string, Location>();
-  for (const set of sets)
-    for (const s of set) byKey.set(`${s.file}:${s.line}:${s.column}-${s.endLine}:${s.endColumn}`, s);
+  for (const s of distinct) byKey.set(`${s.file}:${s.line}:${s.column}-${s.endLine}:${s.endColumn}`, s);
   return [...byKey.values()].sort(
     (a, b) =>
       (a.file < b.file ? -1 : a.file > b.file ? 1 : 0) ||
