@@ -11,7 +11,7 @@ import {
   symbolsOf,
   type Dim,
 } from "../ir/dim.ts";
-import { add, builtin, div, ge, lt, mod, mul, sub, u32 } from "../ir/expr.ts";
+import { add, builtin, ge, lt, mul, sub, u32 } from "../ir/expr.ts";
 import type { Region } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
 import { runsOnCores, type Target } from "../ir/target.ts";
@@ -26,9 +26,8 @@ import {
   type KernelShape,
 } from "./kernel-of.ts";
 import type { Bounds } from "./sizes.ts";
+import { cut, placeOf, WORKGROUP } from "./rows.ts";
 import { Walk, walkOf, type WalkFacts } from "./walk.ts";
-
-const WORKGROUP = 64;
 
 /** `prepare` says how values that are no element work are had (`GroupCode.compute`). */
 export function elementKernel(
@@ -169,32 +168,4 @@ function walkAlong(
     const index = at(e.bind("along", sub(turn, lead)));
     code.walk(new Walk(e, walk, index), () => e.whenTurn(ge(turn, lead), () => store(index)));
   });
-}
-
-/** The row and the item of this invocation. Where a row has the workgroup to itself, the row's index is uniform. */
-function placeOf(code: GroupCode, width: number, together: number): readonly [row: Expr, item: Expr] {
-  const group = foldedIndex(code);
-  const local = builtin("local");
-  const [row, lane] =
-    together === 1
-      ? [group, local]
-      : [
-          code.emitter.bind("row", add(mul(group, u32(together)), div(local, u32(width)))),
-          mod(local, u32(width)),
-        ];
-  return [row, code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(width)), lane))];
-}
-
-/**
- * How many invocations a row has, a power of two near the number of items where that is known, so that few idle; and how many rows
- * share a workgroup, so that it is not small. Where one core runs a workgroup 16 are enough, and the same number for all longer rows, so
- * that layers of any width share a kernel.
- */
-function cut(items: Dim, target: Target): { readonly width: number; readonly together: number } {
-  const most = runsOnCores(target) ? 16 : WORKGROUP;
-  const known = constantOf(items);
-  if (known === undefined) return { width: most, together: 1 };
-  let width = 1;
-  while (width < most && width < known) width *= 2;
-  return { width, together: most / width };
 }

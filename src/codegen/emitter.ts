@@ -10,6 +10,7 @@ interface Block {
   readonly statements: Statement[];
   /** Opened by an `if`: loads inside must stay inside, where their address is known no further out than in this block. */
   readonly guard?: number;
+  readonly isLoop: boolean;
   readonly names: Set<string>;
   /** Structural key of an expression -> the name it is bound to. */
   readonly bound: Map<string, Expr>;
@@ -36,9 +37,10 @@ export class Emitter {
     return this.#blocks[0]!.statements;
   }
 
-  #open(guard?: number): Block {
+  #open(guard?: number, isLoop = false): Block {
     const block: Block = {
       statements: [],
+      isLoop,
       ...(guard !== undefined && { guard }),
       names: new Set(),
       bound: new Map(),
@@ -123,7 +125,37 @@ export class Emitter {
           break;
         }
       }
-    return this.#let(hint, value, depth, key);
+    return this.#let(hint, this.#withoutTurns(value, depth), depth, key);
+  }
+
+  /**
+   * The same value, with what divides and is the same in every turn of a loop around `depth` bound outside of that loop: a division is
+   * dear, and a driver that is not sure of the divisor leaves it where it is.
+   */
+  #withoutTurns(value: Expr, depth: number): Expr {
+    const loops = this.#blocks.flatMap((b, i) => (b.isLoop && i <= depth ? [i] : []));
+    if (loops.length === 0) return value;
+    const divides = new Map<Expr, boolean>();
+    const dear = (e: Expr): boolean => {
+      const known = divides.get(e);
+      if (known !== undefined) return known;
+      const own = e.kind === "binary" && (e.op === "div" || e.op === "mod") && e.type.scalar !== "f32";
+      const found = own || operands(e).some(dear);
+      divides.set(e, found);
+      return found;
+    };
+    const made = new Map<Expr, Expr>();
+    const outside = (e: Expr): Expr => {
+      if (!dear(e)) return e;
+      const known = made.get(e);
+      if (known) return known;
+      const facts = this.#facts(e);
+      const leaves = !facts.mutable && !facts.loads && loops.some((l) => l > facts.depth);
+      const next = leaves ? this.bind("q", e) : rebuild(e, operands(e).map(outside));
+      made.set(e, next);
+      return next;
+    };
+    return outside(value);
   }
 
   /** The value that a variable has now, under a name of its own. */
@@ -184,12 +216,13 @@ export class Emitter {
     this.#top().statements.push({
       kind: "set",
       name: variable.name,
-      value: splat(value, variable.type.width),
+      value: splat(this.#withoutTurns(value, this.#blocks.length - 1), variable.type.width),
     });
   }
 
   store(to: string, index: Expr, value: Expr): void {
-    this.#top().statements.push({ kind: "store", to, index, value });
+    const at = this.#withoutTurns(index, this.#blocks.length - 1);
+    this.#top().statements.push({ kind: "store", to, index: at, value });
   }
 
   /** `for name in start..end step step`; a loop of one iteration known now is written flat. */
@@ -200,7 +233,7 @@ export class Emitter {
       return;
     }
     const text = this.fresh(hint);
-    const block = this.#open();
+    const block = this.#open(undefined, true);
     this.#define(text, this.#blocks.length - 1);
     body(nameExpr(text, start.type));
     this.#close();

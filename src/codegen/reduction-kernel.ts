@@ -15,7 +15,6 @@ import {
   kernelType,
   load,
   lt,
-  mul,
   splat,
   subgroup,
   u32,
@@ -27,6 +26,7 @@ import { runsOnCores, type Target } from "../ir/target.ts";
 import { orderOf, sameShape, stridesOf, type TensorType } from "../ir/types.ts";
 import { computedIn, type GroupCode } from "./group.ts";
 import { buildKernel, foldedGrid, foldedIndex, type GroupKernel, type KernelShape } from "./kernel-of.ts";
+import { cut, placeOf } from "./rows.ts";
 import type { Bounds, Sizes } from "./sizes.ts";
 
 interface Domain {
@@ -41,7 +41,7 @@ export function reductionKernel(region: Region, target: Target, bounds: Bounds =
   const inner = orderOf(domain.type).at(-1)!;
   const cooperative = domain.reduced.includes(inner);
   return buildKernel(region, bounds, (code) =>
-    cooperative ? together(code, region, domain, target) : alone(code, region, domain, inner),
+    cooperative ? together(code, region, domain, target) : alone(code, region, domain, inner, target),
   );
 }
 
@@ -324,9 +324,7 @@ function invocationsFor(items: Dim, target: Target): number {
 
 // ---- one invocation, one result (or four) -------------------------------------------------------------------------
 
-const ALONE = 64;
-
-function alone(code: GroupCode, region: Region, domain: Domain, inner: number): KernelShape {
+function alone(code: GroupCode, region: Region, domain: Domain, inner: number, target: Target): KernelShape {
   const order = orderOf(domain.type);
   const kept = order.filter((a) => domain.kept.includes(a) && a !== inner);
   const reduced = order.filter((a) => domain.reduced.includes(a));
@@ -334,8 +332,8 @@ function alone(code: GroupCode, region: Region, domain: Domain, inner: number): 
   const wide = isMultipleOf(innerSize, 4) && constantOf(stridesOf(domain.type)[inner]!) === 1;
   const items = wide ? ceilDiv(innerSize, dim(4)) : innerSize;
   const rows = productDim(kept.map((a) => domain.type.shape[a]!));
-  const row = foldedIndex(code);
-  const item = code.emitter.bind("item", add(mul(builtin("workgroup_x"), u32(ALONE)), builtin("local")));
+  const { width, together } = cut(items, target);
+  const [row, item] = placeOf(code, width, together);
   const guard = binary("and", lt(row, code.sizes.of("rows", rows)), lt(item, code.sizes.of("items", items)));
   code.emitter.when(guard, () => {
     const parts = code.space.merge(
@@ -370,13 +368,14 @@ function alone(code: GroupCode, region: Region, domain: Domain, inner: number): 
     });
     code.closeVector();
   });
-  const [y, z] = foldedGrid(rows);
+  const [y, z] = foldedGrid(ceilDiv(rows, dim(together)));
+  const several = together > 1 ? `, ${together} rows a workgroup` : "";
   return {
-    workgroupSize: [ALONE, 1, 1],
+    workgroupSize: [width * together, 1, 1],
     subgroupSize: 0,
-    grid: [ceilDiv(items, dim(ALONE)), y, z],
-    schedule: `column reduction, each invocation alone${wide ? ", by 4" : ""}`,
-    why: "what lies together in memory is kept, not summed: neighbours are read by neighbouring invocations",
+    grid: [ceilDiv(items, dim(width)), y, z],
+    schedule: `column reduction, each of ${width} invocations along the row alone${wide ? ", by 4" : ""}${several}`,
+    why: `what lies together in memory is kept, not summed: neighbours are read by neighbouring invocations${together > 1 ? ", and short rows share a workgroup" : ""}`,
   };
 }
 

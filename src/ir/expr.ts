@@ -52,6 +52,9 @@ export function component(a: Expr, index: number | Expr): Expr {
   const at = typeof index === "number" ? u32(index) : index;
   if (a.kind === "vector" && a.parts.length === 1) return a.parts[0]!;
   if (a.kind === "vector" && at.kind === "const") return a.parts[Number(at.value)]!;
+  // One of what is chosen, instead of four of which one is used.
+  if (a.kind === "select" && at.kind === "const")
+    return select(component(a.condition, at), component(a.yes, at), component(a.no, at));
   return { kind: "component", a, index: at, type: kernelType(a.type.scalar) };
 }
 
