@@ -4,6 +4,7 @@ import { weightSpecs } from "./adapter.ts";
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { toDot, toModelExplorer, toOnnx, type Graph } from "../index.ts";
+import { quantizeWeights } from "../passes/quantize-weights.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { frontOf, mebibytes, optimizeFile, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
 import { modelOptions } from "./options.ts";
@@ -104,7 +105,11 @@ async function exportOnnx(file: string, flags: ExportFlags): Promise<void> {
     ]);
   const front = frontOf(file, flags);
   if (!front.module) throw new InputError(front.diagnostics);
-  const [graph, ...others] = front.module.graphs as readonly [Graph, ...Graph[]];
+  const module =
+    flags.quantize === undefined
+      ? front.module
+      : optimizeFile(file, flags, undefined, [quantizeWeights.name]).optimized;
+  const [graph, ...others] = module.graphs as readonly [Graph, ...Graph[]];
   if (others.length > 0)
     throw new InputError([
       error("which-entry", "an ONNX file holds one model, and several are asked for", {

@@ -6,6 +6,7 @@ import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
 import { constantOf, symbolsOf } from "../ir/dim.ts";
 import { GraphBuilder, typesOf, type Graph, type Node, type ValueId } from "../ir/graph.ts";
+import { evaluatePrepared } from "../ir/evaluate.ts";
 import type { OpLookup } from "../ir/op.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { bytesOf, type TensorType } from "../ir/types.ts";
@@ -21,8 +22,9 @@ import {
 import { OnnxWriter, tensorProto, UnknownSize, type SymbolSource } from "./writer.ts";
 
 /** LayerNormalization came with 17; every operator written here is the same up to 17. */
-const opset = 17;
-const irVersion = 8;
+const plain = { opset: 17, irVersion: 8 };
+/** Integers of 4 bits, and scales of blocks. */
+const withBlocks = { opset: 21, irVersion: 10 };
 /** Of one protobuf message. */
 const maxBytes = 2 ** 31 - 1;
 
@@ -55,7 +57,9 @@ function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: Onnx
   // Names that the caller sees come first, so that no node takes them.
   for (const x of [...graph.inputs, ...states]) names.set(x.id, writer.unique(x.name));
   for (const o of outputs) writer.unique(o.name);
+  const { needed, quantized } = quantizedIn(graph, weights);
   for (const w of graph.weights) {
+    if (!needed.has(w.id)) continue;
     const name = writer.unique(w.key);
     writer.initializer(name, tensorProto({ ...weights(w.key), dtype: w.type.dtype }));
     names.set(w.id, name);
@@ -67,8 +71,16 @@ function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: Onnx
   for (const o of outputs) if (!wanted.has(o.value)) wanted.set(o.value, o.name);
   const infinite = infinityOf(graph.nodes);
   for (const node of graph.nodes) {
+    if (!node.results.some((r) => needed.has(r.id))) continue;
     const first = writer.nodes.length;
     writer.at(node.scope, node.spans[0] ? showLocation(node.spans[0]) : "");
+    if (node.op.name === "quantize") {
+      for (const [i, r] of node.results.entries()) {
+        const name = writer.unique(`${String(node.attrs["of"])}.${node.op.results[i]!}`);
+        names.set(r.id, writer.initializer(name, tensorProto(quantized.get(r.id)!)));
+      }
+      continue;
+    }
     const problem = translate(writer, node, names, types, infinite, options.lookup);
     if (problem) {
       diagnostics.push(problem);
@@ -92,6 +104,8 @@ function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: Onnx
     if (name !== o.name) writer.alias(name, o.name);
   }
 
+  if (quantized.size > 0) writer.axesAsInputs();
+  const { opset, irVersion } = quantized.size > 0 ? withBlocks : plain;
   const info = (name: string, type: TensorType): ValueInfoProto => valueInfo(writer, name, type);
   return {
     irVersion,
@@ -105,6 +119,25 @@ function onnxModel(graph: Graph, weights: (key: string) => Tensor, options: Onnx
       output: outputs.map((o) => info(o.name, types.get(o.value)!)),
     },
   };
+}
+
+/** The integers and scales of a graph behind `quantize-weights`, and the values that are written: not what they are made of. */
+function quantizedIn(
+  graph: Graph,
+  weights: (key: string) => Tensor,
+): { readonly needed: ReadonlySet<ValueId>; readonly quantized: ReadonlyMap<ValueId, Tensor> } {
+  const isMade = (n: Node): boolean => n.op.name === "quantize";
+  const made = graph.nodes.filter(isMade).flatMap((n) => n.results.map((r) => r.id));
+  if (made.length === 0)
+    return { needed: new Set(typesOf(graph).keys()), quantized: new Map<ValueId, Tensor>() };
+  const needed = new Set<ValueId>([
+    ...graph.inputs.map((x) => x.id),
+    ...graph.states.flatMap((s) => [s.id, s.next]),
+    ...graph.outputs.map((o) => o.value),
+  ]);
+  for (const n of [...graph.nodes].reverse())
+    if (!isMade(n) && n.results.some((r) => needed.has(r.id))) for (const x of n.inputs) needed.add(x);
+  return { needed, quantized: evaluatePrepared(graph, weights, made) };
 }
 
 /** Adds the nodes of one op, or says why that cannot be. */

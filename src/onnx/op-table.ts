@@ -174,6 +174,11 @@ const cast: Translate = (c) => {
   return castTo(c, whole, to);
 };
 
+const dequantize: Translate = (c) => {
+  const blocks = { axis: { int: axis(c) }, block_size: { int: number(c, "group") } };
+  return narrow(c, c.writer.node("DequantizeLinear", [c.input(0), c.input(1)], blocks));
+};
+
 const linear: Translate = (c) => {
   const { writer } = c;
   const [x, weight] = [c.input(0), c.input(1)];
@@ -293,6 +298,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
     return narrow(c, c.writer.node("CumSum", [wide(c, 0), c.writer.integer(axis(c))], attributes));
   },
 
+  dequantize,
   top_k: topK,
   route,
   grouped_linear: groupedLinear,

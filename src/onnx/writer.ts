@@ -207,6 +207,16 @@ export class OnnxWriter {
     }
   }
 
+  /** From opset 18 on all reductions have their axes as ReduceSum does. */
+  axesAsInputs(): void {
+    for (const n of this.nodes) {
+      const axes = n.attribute.find((a) => a.name === "axes");
+      if (!n.opType.startsWith("Reduce") || !axes) continue;
+      n.attribute = n.attribute.filter((a) => a !== axes);
+      n.input = [...n.input, this.integers(axes.ints!.map(Number))];
+    }
+  }
+
   /** Gives a value that a node from `first` on makes another name. */
   rename(first: number, from: string, to: string): boolean {
     const nodes = this.nodes.slice(first);

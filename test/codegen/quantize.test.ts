@@ -1,5 +1,5 @@
 // Weights in 8 and 4 bits, on odd sizes: the interpreter and an adapter are held against the model as it is written, in f64, with weights
-// that were rounded here by a transcription of the definition. It shares nothing with the ops.
+// that were rounded by a transcription of the definition.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate, load, type Tensor } from "../../src/index.ts";
@@ -7,30 +7,7 @@ import type { OpenedDevice } from "../../src/runtime/device-node.ts";
 import { seededInputs } from "../models/compare.ts";
 import { compileText, differenceOf, openAdapter, seededWeights } from "../models/support.ts";
 import { runPlan } from "./plan-runner.ts";
-
-/** round(w / s) * s for each group along the axis, s = f32(max |w| / most). */
-function rounded(w: Tensor, axis: number, group: number, most: number): Tensor {
-  const stride = w.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const length = w.shape[axis]!;
-  const groupOf = (i: number): string => {
-    const k = Math.floor(i / stride) % length;
-    return `${Math.floor(i / (stride * length))} ${Math.floor(k / group)} ${i % stride}`;
-  };
-  const largest = new Map<string, number>();
-  w.data.forEach((x: number, i: number) =>
-    largest.set(groupOf(i), Math.max(largest.get(groupOf(i)) ?? 0, Math.abs(x))),
-  );
-  const even = (x: number): number => {
-    const below = Math.floor(x);
-    if (x - below !== 0.5) return Math.round(x);
-    return below % 2 === 0 ? below : below + 1;
-  };
-  const data = Float64Array.from(w.data, (x, i) => {
-    const s = Math.fround(largest.get(groupOf(i))! / most);
-    return s === 0 ? 0 : Math.max(-most, Math.min(most, even(x / s))) * s;
-  });
-  return { ...w, data };
-}
+import { rounded } from "./rounded.ts";
 
 interface Case {
   readonly name: string;
