@@ -169,7 +169,7 @@ function documentOf(
   if (profile && at?.dispatches.length !== profile.doc.nanoseconds.length)
     throw new InputError([
       error("profile-mismatch", `${flags.profile} is a profile of another model, or of other settings`, {
-        help: "profile again with the same --model, --config, --set, --without and --also",
+        help: "profile again, or explain, with the same --model, --config, --set, --dim, --without and --also",
       }),
     ]);
   const doc = explainCompilation(compiled, {
