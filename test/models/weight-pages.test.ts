@@ -94,7 +94,7 @@ describe("weights in pages", { timeout: 200_000 }, () => {
   });
 
   it("a device refuses to bind it otherwise, with the same names", async () => {
-    const compiled = compileText(layer, { target: lavapipe, experts: "sort" });
+    const compiled = compileText(layer, { target: opened.target, experts: "sort" });
     const limits = new Proxy(opened.device.limits, {
       get: (t, name) => (name === "maxStorageBufferBindingSize" ? 2000 : Reflect.get(t, name, t)),
     });
