@@ -32,7 +32,7 @@ import {
   type PassSelection,
   type Step,
 } from "./passes/run.ts";
-import type { ExpertWay } from "./passes/expert-cost.ts";
+import { expertWays, type ExpertWay } from "./passes/expert-cost.ts";
 import {
   parseQuantization,
   quantizationHelp,
@@ -234,6 +234,9 @@ export function printStopped(stopped: Optimized): string {
       without: options.without ?? [],
       also: options.also ?? [],
       schedules: options.schedules ?? {},
+      ...(options.experts && { experts: options.experts }),
+      ...(options.quantize !== undefined && { quantize: options.quantize }),
+      ...(options.sizes && { sizes: options.sizes }),
       checkpoints,
       target: options.target ?? baseline,
     },
@@ -249,11 +252,19 @@ export function readGraphs(
   const text = read.compilation;
   const maps = (text?.checkpoints ?? []).map(readCheckpointMap);
   const left = passesLeft(text?.passes ?? []);
+  const experts = expertWays.find((way) => way === text?.experts);
   const names = read.module?.graphs.map((g) => g.name) ?? [];
   const wanted = options.models ?? (options.model === undefined ? names : [options.model]);
   const diagnostics = [
     ...read.diagnostics,
     ...maps.flatMap((m) => ("problem" in m ? error("ir-compilation", m.problem) : [])),
+    ...(text?.experts === experts
+      ? []
+      : [
+          error("ir-compilation", `${source.name} asks for experts by ${text?.experts}`, {
+            help: `there is ${expertWays.join(", ")}`,
+          }),
+        ]),
     ...(options.config === undefined && Object.keys(options.set ?? {}).length === 0
       ? []
       : [
@@ -301,6 +312,9 @@ export function readGraphs(
       without: [...(text?.without ?? []), ...(options.without ?? [])],
       also: [...(text?.also ?? []), ...(options.also ?? [])],
       schedules: { ...text?.schedules, ...options.schedules },
+      ...(experts !== undefined && options.experts === undefined && { experts }),
+      ...(text?.quantize !== undefined && options.quantize === undefined && { quantize: text.quantize }),
+      ...(text?.sizes && { sizes: { ...text.sizes, ...options.sizes } }),
       target: options.target ?? text?.target ?? baseline,
       done: text?.passes ?? [],
     },

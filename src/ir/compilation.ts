@@ -41,14 +41,20 @@ export interface Compilation {
   readonly without: readonly string[];
   readonly also: readonly string[];
   readonly schedules: Readonly<Record<string, string>>;
+  /** How routed experts are computed, where that was asked for. */
+  readonly experts?: string;
+  /** What weights become, where that was asked for: `int4:group=64`. */
+  readonly quantize?: string;
+  /** Sizes that runs are expected to have. */
+  readonly sizes?: Readonly<Record<string, number>>;
   readonly checkpoints: readonly CheckpointRecord[];
   readonly target: Target;
 }
 
 export function printCompilation(c: Compilation): string {
-  const { compiler, passes, config, entries, without, also, schedules, checkpoints, target } = c;
+  const { checkpoints, target, ...others } = c;
   return `compilation ${jsonText({
-    ...{ compiler, passes, config, entries, without, also, schedules },
+    ...others,
     checkpoints: checkpoints.map(({ name, model, rules }) => ({
       ...{ name, model },
       rules: rules.map(({ verb, from, to, axis }) => ({ verb, from, to, axis })),
@@ -80,6 +86,7 @@ const recordOf =
   (check: Check): Check =>
   (x) =>
     isObject(x) && Object.values(x).length <= maxItems && Object.values(x).every(check);
+const isSize: Check = (x) => typeof x === "number" && Number.isSafeInteger(x) && x >= 0;
 const optional =
   (check: Check): Check =>
   (x) =>
@@ -115,6 +122,9 @@ const parts: Readonly<Record<keyof Omit<Compilation, "target">, readonly [check:
   without: [listOf(isText), "a list of names of passes"],
   also: [listOf(isText), "a list of names of passes"],
   schedules: [recordOf(isText), "schedules by name"],
+  experts: [optional(isText), "a way of computing routed experts"],
+  quantize: [optional(isText), "a width for weights"],
+  sizes: [optional(recordOf(isSize)), "sizes by name"],
   checkpoints: [
     listOf(fields({ name: isText, model: isText, rules: listOf(isRule) })),
     "a list of { name, model, rules: [{ verb, from, to, axis }] }",

@@ -60,6 +60,33 @@ describe("compile --to and --from", () => {
     expect(await outputs([second])).toEqual(await outputs(tiny));
   });
 
+  it("keep what was asked for beside passes: sizes, a way for experts, widths of weights", async () => {
+    const asked = [
+      "--experts",
+      "gather",
+      "--quantize",
+      "int4:group=8",
+      "--dim",
+      "T=3",
+      "--target",
+      "baseline",
+    ];
+    const moe = ["examples/moe_layers.model", "--config", "tiny", ...asked];
+    const whole = path("whole-experts");
+    await done("compile", ...moe, "--weights", "seed:0", "-o", whole);
+    expect(readFileSync(join(whole, "plan.json"), "utf8")).toContain('"i4"');
+    for (const pass of ["canonicalize", "quantize-weights"]) {
+      const text = path(`experts-${pass}.ir`);
+      await done("compile", ...moe, "--to", pass, "-o", text);
+      const folder = path(`experts-from-${pass}`);
+      await done("compile", "--from", text, "--weights", "seed:0", "-o", folder);
+      expect(filesOf(folder), pass).toEqual(filesOf(whole));
+    }
+    const text = path("experts-canonicalize.ir");
+    writeFileSync(text, readFileSync(text, "utf8").replace('"gather"', '"gathered"'));
+    await refused(["compile", "--from", text], "ir-compilation", "gathered", "gather, sort");
+  });
+
   it("refuse what makes no sense", async () => {
     const text = path("at-decompose.ir");
     await done("compile", ...tiny, "--to", "decompose", "--target", "baseline", "-o", text);
