@@ -60,6 +60,3 @@ export function largestDifference(a: Tensor, b: Tensor): number {
 }
 
 export const percent = (x: number): string => `${(x * 100).toFixed(2)} %`;
-
-export const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;

@@ -12,7 +12,9 @@ import { openDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { median } from "../support/statistics.ts";
 import { weightSpecs } from "./adapter.ts";
+import { share } from "./agreement.ts";
 import { compileFile, need, print, showJson } from "./common.ts";
 import { runOptions } from "./options.ts";
 import { dimsOf, type RunFlags } from "./run.ts";
@@ -249,20 +251,8 @@ function flopsOfRun(compiled: Compiled, dims: Readonly<Record<string, number>>):
   return graph.nodes.reduce((sum, n) => sum + evaluateDim(flopsOf(n, types), dims), 0);
 }
 
-function accuracyOf(logits: Tensor, labels: Tensor): number {
-  const [rows, classes] = logits.shape as readonly [number, number];
-  let right = 0;
-  for (let row = 0; row < rows; row++) {
-    const own = logits.data.subarray(row * classes, (row + 1) * classes);
-    let best = 0;
-    for (let c = 1; c < classes; c++) if (own[c]! > own[best]!) best = c;
-    if (best === labels.data[row]) right++;
-  }
-  return right / rows;
-}
-
-const median = (times: readonly number[]): number =>
-  [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
+const accuracyOf = (logits: Tensor, labels: Tensor): number =>
+  share(logits, (row, best) => best === labels.data[row]);
 
 // ---- what is shown ----------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { median } from "../support/statistics.ts";
 import { weightSpecs } from "./adapter.ts";
 import {
   largestDifference,
   largestOf,
   meanCosine,
-  median,
   percent,
   readLabels,
   relativeDifference,

@@ -4,7 +4,9 @@
 
 import { Bug } from "../support/bug.ts";
 import { constantValue, kernelType, name as nameExpr, operands, splat } from "../ir/expr.ts";
-import type { Expr, KernelType, SharedDecl, Statement } from "../ir/kernel.ts";
+import type { Expr, KernelType, Scalar, SharedDecl, Statement } from "../ir/kernel.ts";
+
+const integers: readonly Scalar[] = ["i32", "u32"];
 
 interface Block {
   readonly statements: Statement[];
@@ -139,7 +141,8 @@ export class Emitter {
     const dear = (e: Expr): boolean => {
       const known = divides.get(e);
       if (known !== undefined) return known;
-      const own = e.kind === "binary" && (e.op === "div" || e.op === "mod") && e.type.scalar !== "f32";
+      const own =
+        e.kind === "binary" && (e.op === "div" || e.op === "mod") && integers.includes(e.type.scalar);
       const found = own || operands(e).some(dear);
       divides.set(e, found);
       return found;
@@ -221,8 +224,8 @@ export class Emitter {
   }
 
   store(to: string, index: Expr, value: Expr): void {
-    const at = this.#withoutTurns(index, this.#blocks.length - 1);
-    this.#top().statements.push({ kind: "store", to, index: at, value });
+    const [at, what] = [index, value].map((e) => this.#withoutTurns(e, this.#blocks.length - 1));
+    this.#top().statements.push({ kind: "store", to, index: at!, value: what! });
   }
 
   /** `for name in start..end step step`; a loop of one iteration known now is written flat. */

@@ -15,6 +15,7 @@ import {
 import {
   preparedValues,
   typesOf,
+  weightKeysOf,
   type Graph,
   type Module,
   type Node,
@@ -252,7 +253,6 @@ class ConstantTable {
   readonly #ids = new Map<string, string>();
   readonly #several: boolean;
   readonly #formulas = new Formulas();
-  readonly #makers = new Map<Graph, Makers>();
   #offset = 0;
 
   constructor(several: boolean) {
@@ -275,7 +275,7 @@ class ConstantTable {
     const constant: PlanConstant = {
       ...planTensor(key, type),
       shape: shape.map(String),
-      keys: weightKeys(this.#makersOf(graph), value),
+      keys: weightKeysOf(graph, value),
       offset: this.#offset,
       bytes,
     };
@@ -283,23 +283,6 @@ class ConstantTable {
     this.prepared.push({ constant, graph, value, type });
     return key;
   }
-
-  #makersOf(graph: Graph): Makers {
-    const known = this.#makers.get(graph);
-    if (known) return known;
-    const makers: Makers = {
-      producers: new Map(graph.nodes.flatMap((n) => n.results.map((r) => [r.id, n] as const))),
-      weights: new Map(graph.weights.map((w) => [w.id, w.key])),
-    };
-    this.#makers.set(graph, makers);
-    return makers;
-  }
-}
-
-/** What makes each value of a graph, and the keys of its weights. */
-interface Makers {
-  readonly producers: ReadonlyMap<ValueId, Node>;
-  readonly weights: ReadonlyMap<ValueId, string>;
 }
 
 /** Names for prepared values, the same name for two that are made by the same operations from the same weights. */
@@ -333,22 +316,6 @@ class Formulas {
     }
     return names;
   }
-}
-
-/** Checkpoint keys a prepared value is made from. */
-function weightKeys({ producers, weights }: Makers, value: ValueId): readonly string[] {
-  const keys = new Set<string>();
-  const seen = new Set<ValueId>();
-  const stack = [value];
-  while (stack.length > 0) {
-    const id = stack.pop()!;
-    if (seen.has(id)) continue;
-    seen.add(id);
-    const key = weights.get(id);
-    if (key !== undefined) keys.add(key);
-    stack.push(...(producers.get(id)?.inputs ?? []).filter((x) => x !== ""));
-  }
-  return [...keys].sort();
 }
 
 function planTensor(id: string, type: TensorType): PlanTensor {

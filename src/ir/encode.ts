@@ -66,14 +66,18 @@ export function encodeTensor(t: Tensor, dtype: DType, order?: readonly number[])
       out.set(values);
       return bytesOfArray(out);
     }
-    case "i4": {
-      const out = new Uint8Array(Math.ceil(count / 8) * 4);
-      for (let i = 0; i < count; i++) out[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
-      return out;
-    }
+    case "i4":
+      return pairsOfNibbles(values, Math.ceil(count / 8) * 4);
     default:
       return dtype satisfies never;
   }
+}
+
+/** Integers of four bits, two to a byte, the first in the low half; the rest of `bytes` is 0. */
+export function pairsOfNibbles(values: ArrayLike<number>, bytes: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(bytes);
+  for (let i = 0; i < values.length; i++) out[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
+  return out;
 }
 
 function bytesOfArray(

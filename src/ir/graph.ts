@@ -306,6 +306,37 @@ function findReaders(graph: Graph): ReadonlyMap<ValueId, readonly Node[]> {
   return readers;
 }
 
+/** Keys of the weights that a value is made of, sorted. */
+export function weightKeysOf(graph: Graph, value: ValueId): readonly string[] {
+  const { nodes, keys } = remembered(graphMakers, graph, () => findMakers(graph));
+  const found = new Set<string>();
+  const seen = new Set<ValueId>();
+  const stack = [value];
+  while (stack.length > 0) {
+    const id = stack.pop()!;
+    if (seen.has(id)) continue;
+    seen.add(id);
+    const key = keys.get(id);
+    if (key !== undefined) found.add(key);
+    stack.push(...(nodes.get(id)?.inputs ?? []));
+  }
+  return [...found].sort();
+}
+
+/** What makes each value, and the keys of weights. */
+interface Makers {
+  readonly nodes: ReadonlyMap<ValueId, Node>;
+  readonly keys: ReadonlyMap<ValueId, string>;
+}
+
+const graphMakers = new WeakMap<Graph, Makers>();
+
+function findMakers(graph: Graph): Makers {
+  const nodes = new Map<ValueId, Node>();
+  for (const n of graph.nodes) for (const r of n.results) nodes.set(r.id, n);
+  return { nodes, keys: new Map(graph.weights.map((w) => [w.id, w.key])) };
+}
+
 /** Union of spans, without repeats, in order of file, line, column. */
 export function unionSpans(...sets: readonly (readonly Location[])[]): readonly Location[] {
   const distinct = new Set<Location>();
@@ -338,22 +369,25 @@ function hasOneSize(n: Node): boolean {
   );
 }
 
-/** Made where it is read, of weights that memory holds in fewer bits. */
-const unpacks = (n: Node): boolean =>
-  n.op.traits.includes("unpacking") || (n.body?.nodes.some(unpacks) ?? false);
+/** Is its result made where it is read, of weights that memory holds in another form: in fewer bits, or in pages? */
+export const unpacks = (n: Node): boolean => n.op.traits.includes("unpacking");
 
-/** Ids of values that depend on weights and constants alone, and have one size: the prepare program. What is unpacked is not: its
- *  integers are kept. */
+/**
+ * Ids of values that depend on weights and constants alone, and have one size: the prepare program. What is unpacked is not one: what it
+ * is unpacked from is kept.
+ */
 export function preparedValues(graph: Graph): ReadonlySet<ValueId> {
   return remembered(graphPrepared, graph, () => findPrepared(graph));
 }
 
 const graphPrepared = new WeakMap<Graph, ReadonlySet<ValueId>>();
 
+const unpacksWithin = (n: Node): boolean => unpacks(n) || (n.body?.nodes.some(unpacksWithin) ?? false);
+
 function findPrepared(graph: Graph): ReadonlySet<ValueId> {
   const prepared = new Set<ValueId>(graph.weights.map((w) => w.id));
   for (const n of graph.nodes)
-    if (!unpacks(n) && n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))
+    if (!unpacksWithin(n) && n.inputs.every((x) => x === "" || prepared.has(x)) && hasOneSize(n))
       for (const r of n.results) prepared.add(r.id);
   return prepared;
 }

@@ -2,6 +2,7 @@
 // when the graph runs is computed from the shapes of the inputs). Knows ONNX's operators by name only; no op of ours.
 
 import { constantOf, dim, substituteDim, type Dim } from "../ir/dim.ts";
+import { pairsOfNibbles } from "../ir/encode.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
 import { halfToBits } from "../support/half.ts";
@@ -264,11 +265,8 @@ function rawData(dtype: DType, values: ArrayLike<number>): Uint8Array {
         return Uint8Array.from(values, (x) => (x === 0 ? 0 : 1));
       case "i8":
         return new Int8Array(values);
-      case "i4": {
-        const pairs = new Uint8Array(Math.ceil(values.length / 2));
-        for (let i = 0; i < values.length; i++) pairs[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
-        return pairs;
-      }
+      case "i4":
+        return pairsOfNibbles(values, Math.ceil(values.length / 2));
       default:
         return dtype satisfies never;
     }

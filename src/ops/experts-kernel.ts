@@ -4,7 +4,7 @@
 // they are seated in: all first choices, then all second ones.
 
 import { ceilDiv, constantOf, dim, productDim, symbolsOf } from "../ir/dim.ts";
-import { add, div, eq, ge, lt, min, mod, mul, select, u32, U32 } from "../ir/expr.ts";
+import { add, BOOL, constant, div, eq, ge, lt, min, mod, mul, select, u32, U32 } from "../ir/expr.ts";
 import type { Expr } from "../ir/kernel.ts";
 import type { KernelWriter, Program, ProgramFacts, ProgramStep } from "../ir/program.ts";
 import type { TensorType } from "../ir/types.ts";
@@ -22,7 +22,7 @@ export function planProgram(facts: ProgramFacts): Program {
     writes: ["slots", "tiles", "places"],
     ...(sets.length > 0 && { sets }),
     schedule: `${BLOCK} slots a workgroup, placed in order`,
-    write: (k, block, counts) => new Places(k, facts, block, counts).write(),
+    write: (k, block, counts) => writePlaces(k, facts, block, counts),
   });
 }
 
@@ -31,7 +31,7 @@ export function seatsProgram(facts: ProgramFacts): Program {
     name: "seat",
     writes: ["seats"],
     schedule: `${BLOCK} slots a workgroup, seated in order`,
-    write: (k, block, counts) => writeSeats(k, block, counts),
+    write: writeSeats,
   });
 }
 
@@ -72,9 +72,11 @@ function symbolsIn(facts: ProgramFacts): readonly string[] {
   return [...symbolsOf(dimOf(facts.attrs, "rows"))];
 }
 
+type Shared = ReturnType<KernelWriter["shared"]>;
+
 interface Block {
   /** Of each invocation's slot, in workgroup memory; beyond the last slot, that of no expert. */
-  readonly ids: ReturnType<KernelWriter["shared"]>;
+  readonly ids: Shared;
   /** The invocation's own slot, and where it is in the ids. */
   readonly slot: Expr;
   readonly index: readonly Expr[];
@@ -155,98 +157,82 @@ function writeSeats(k: KernelWriter, block: Block, counts: TensorType): void {
   });
 }
 
-/** Where slots go: behind the rows of the experts before, or, with a capacity, to a seat of their own expert's fixed rows. */
-class Places {
-  readonly #k: KernelWriter;
-  readonly #facts: ProgramFacts;
-  readonly #block: Block;
-  readonly #counts: TensorType;
-  readonly #tile: number;
-  readonly #capacity: number;
+/** Which rows an expert has, in whole tiles. */
+interface Rows {
+  startOf(expert: Expr): Expr;
+  /** Behind the last one, of so many that hold slots. */
+  endOf(start: Expr, held: Expr): Expr;
+  /** Does the slot of this rank at its expert have a row? */
+  has(rank: Expr): Expr;
+  /** Rows that hold slots, of an expert with so many slots. */
+  held(total: Expr): Expr;
+}
 
-  constructor(k: KernelWriter, facts: ProgramFacts, block: Block, counts: TensorType) {
-    this.#k = k;
-    this.#facts = facts;
-    this.#block = block;
-    this.#counts = counts;
-    this.#tile = numberOf(facts.attrs, "tile");
-    this.#capacity = numberOf(facts.attrs, "capacity");
-  }
+/** As many as the expert has slots, behind those of the experts before. */
+function packedRows(k: KernelWriter, block: Block, totals: Shared, experts: number, tile: number): Rows {
+  const tilesOf = (total: Expr): Expr => div(add(total, u32(tile - 1)), u32(tile));
+  const starts = k.shared("starts", U32, experts);
+  eachExpert(k, block, (e) => {
+    const start = k.variable("start", u32(0));
+    k.loop("f", u32(0), e, (f) => k.set(start, add(start, tilesOf(totals.load(f)))));
+    starts.store(e, start);
+  });
+  k.barrier();
+  return {
+    startOf: (e) => mul(starts.load(e), u32(tile)),
+    endOf: (start, held) => add(start, mul(tilesOf(held), u32(tile))),
+    has: () => constant(true, BOOL),
+    held: (total) => total,
+  };
+}
 
-  write(): void {
-    const k = this.#k;
-    const { inside, ids, slot, index, experts } = this.#block;
-    const { totals, before } = sumCounts(k, this.#block, this.#counts);
-    const starts = this.#capacity > 0 ? undefined : this.#starts(totals);
-    const startOf = (e: Expr): Expr =>
-      starts ? mul(starts.load(e), u32(this.#tile)) : mul(e, u32(this.#rowsOfExpert()));
-    k.when(inside, () => {
-      const id = k.bind("id", ids.load(k.local));
-      k.when(ge(id, experts), () => k.write("places", index, NOWHERE));
-      k.when(lt(id, experts), () => {
-        const rank = rankFrom(k, this.#block, id, before.load(id));
-        if (this.#capacity === 0) return this.#seat(k.bind("row", add(startOf(id), rank)), slot, index);
-        k.when(
-          lt(rank, u32(this.#capacity)),
-          () => this.#seat(k.bind("row", add(startOf(id), rank)), slot, index),
-          () => k.write("places", index, NOWHERE),
-        );
+/** The same number for every expert: its seats. */
+function seatedRows(capacity: number, tile: number): Rows {
+  const rows = u32(Math.ceil(capacity / tile) * tile);
+  return {
+    startOf: (e) => mul(e, rows),
+    endOf: (start) => add(start, rows),
+    has: (rank) => lt(rank, u32(capacity)),
+    held: (total) => min(total, u32(capacity)),
+  };
+}
+
+function writePlaces(k: KernelWriter, facts: ProgramFacts, block: Block, counts: TensorType): void {
+  const { inside, ids, slot, index, experts } = block;
+  const count = numberOf(facts.attrs, "experts");
+  const tile = numberOf(facts.attrs, "tile");
+  const capacity = numberOf(facts.attrs, "capacity");
+  const { totals, before } = sumCounts(k, block, counts);
+  const rows = capacity > 0 ? seatedRows(capacity, tile) : packedRows(k, block, totals, count, tile);
+  k.when(inside, () => {
+    const id = k.bind("id", ids.load(k.local));
+    const nowhere = (): void => k.write("places", index, NOWHERE);
+    k.when(ge(id, experts), nowhere);
+    k.when(lt(id, experts), () => {
+      const rank = rankFrom(k, block, id, before.load(id));
+      const seat = (): void => {
+        const row = k.bind("row", add(rows.startOf(id), rank));
+        k.write("places", index, row);
+        k.write("slots", [row], slot);
+      };
+      k.when(rows.has(rank), seat, nowhere);
+    });
+  });
+  // The first workgroup says whose the tiles are, and marks the rows that are left of them. A tile without a slot is of no expert: its
+  // product is not computed.
+  k.when(eq(k.workgroup[0]!, u32(0)), () =>
+    eachExpert(k, block, (e) => {
+      const start = k.bind("start", rows.startOf(e));
+      const held = k.bind("held", rows.held(totals.load(e)));
+      const filled = k.bind("filled", add(start, held));
+      const end = k.bind("end", rows.endOf(start, held));
+      k.loop("t", div(start, u32(tile)), div(end, u32(tile)), (t) =>
+        k.write("tiles", [t], select(lt(mul(t, u32(tile)), filled), e, experts)),
+      );
+      k.loop("r", filled, end, (r) => k.write("slots", [r], NOWHERE));
+      k.when(eq(e, u32(count - 1)), () => {
+        for (const symbol of symbolsIn(facts)) k.setLive(symbol, end);
       });
-    });
-    // The first workgroup says whose the tiles are, and marks the rows that are left of them.
-    k.when(eq(k.workgroup[0]!, u32(0)), () =>
-      eachExpert(k, this.#block, (e) => this.#finish(e, totals.load(e), k.bind("start", startOf(e)))),
-    );
-  }
-
-  #seat(row: Expr, slot: Expr, index: readonly Expr[]): void {
-    this.#k.write("places", index, row);
-    this.#k.write("slots", [row], slot);
-  }
-
-  /** Fixed rows of an expert, in whole tiles. */
-  #rowsOfExpert(): number {
-    return Math.ceil(this.#capacity / this.#tile) * this.#tile;
-  }
-
-  /** Tiles before those of each expert. */
-  #starts(totals: ReturnType<KernelWriter["shared"]>) {
-    const k = this.#k;
-    const starts = k.shared("starts", U32, constantOf(this.#counts.shape[1]!)!);
-    eachExpert(k, this.#block, (e) => {
-      const start = k.variable("start", u32(0));
-      k.loop("f", u32(0), e, (f) => k.set(start, add(start, this.#tilesOf(totals.load(f)))));
-      starts.store(e, start);
-    });
-    k.barrier();
-    return starts;
-  }
-
-  #tilesOf(total: Expr): Expr {
-    return div(add(total, u32(this.#tile - 1)), u32(this.#tile));
-  }
-
-  #finish(e: Expr, total: Expr, start: Expr): void {
-    const k = this.#k;
-    const tile = u32(this.#tile);
-    const own = this.#capacity > 0 ? min(total, u32(this.#capacity)) : total;
-    const kept = k.bind("own", own);
-    const end = k.bind(
-      "end",
-      this.#capacity > 0 ? add(start, u32(this.#rowsOfExpert())) : add(start, mul(this.#tilesOf(kept), tile)),
-    );
-    // A tile without a slot is of no expert: its product is not computed.
-    const filled = k.bind("filled", add(start, kept));
-    k.loop("t", div(start, tile), div(end, tile), (t) =>
-      k.write(
-        "tiles",
-        [t],
-        this.#capacity > 0 ? select(lt(mul(t, tile), filled), e, this.#block.experts) : e,
-      ),
-    );
-    k.loop("r", filled, end, (r) => k.write("slots", [r], NOWHERE));
-    k.when(eq(e, u32(numberOf(this.#facts.attrs, "experts") - 1)), () => {
-      for (const symbol of symbolsIn(this.#facts)) k.setLive(symbol, end);
-    });
-  }
+    }),
+  );
 }

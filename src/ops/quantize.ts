@@ -6,7 +6,7 @@ import { cast, div, mul, u32 } from "../ir/expr.ts";
 import type { Attrs } from "../ir/graph.ts";
 import type { InferContext } from "../ir/op.ts";
 import { stridesOfShape, type Tensor } from "../ir/tensor.ts";
-import { isPacked, showType, type TensorType } from "../ir/types.ts";
+import { isPacked, showType, type PackedType, type TensorType } from "../ir/types.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import {
   axisOf,
@@ -39,7 +39,7 @@ export function scaleShape(shape: readonly Dim[], axis: number, group: number): 
 }
 
 /** The largest integer of a type; its opposite is the smallest that is used. */
-export const largestOf = (dtype: "i8" | "i4"): number => (dtype === "i8" ? 127 : 7);
+export const largestOf = (dtype: PackedType): number => (dtype === "i8" ? 127 : 7);
 
 export const quantize = defineOp({
   name: "quantize",
@@ -60,7 +60,7 @@ export const quantize = defineOp({
     const x = checkFloat(c);
     const axis = checkAxis(c);
     const shape = scaleShape(x.shape, axis, checkGroup(c));
-    const dtype = textOf(c.attrs, "type") as "i8" | "i4";
+    const dtype = textOf(c.attrs, "type") as PackedType;
     return [
       { dtype, shape: x.shape, axes: x.axes },
       { dtype: "f32", shape, axes: x.axes.map((a, i) => (i === axis ? null : a)) },
@@ -70,7 +70,7 @@ export const quantize = defineOp({
   reference(c) {
     const x = c.input("x");
     const [q, scale] = [c.result(0), c.result(1)];
-    const most = largestOf(textOf(c.attrs, "type") as "i8" | "i4");
+    const most = largestOf(textOf(c.attrs, "type") as PackedType);
     eachGroup(x, q, scale, c.attrs, (from, step, count, at) => {
       let largest = 0;
       for (let k = 0; k < count; k++) {

@@ -3,7 +3,15 @@
 // A matrix that a contraction reads by columns is stored reduction-major, so that neighbours in memory are neighbouring columns.
 
 import { constantOf } from "../ir/dim.ts";
-import { preparedValues, typesOf, type Graph, type Node, type Value, type ValueId } from "../ir/graph.ts";
+import {
+  preparedValues,
+  typesOf,
+  unpacks,
+  type Graph,
+  type Node,
+  type Value,
+  type ValueId,
+} from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
 import type { RewriteEvent } from "../ir/rewrite-types.ts";
 import { orderOf, withOrder, type TensorType } from "../ir/types.ts";
@@ -116,9 +124,6 @@ function run(graph: Graph, c: PassContext): PassResult {
     refusals: [],
   };
 }
-
-/** Weights, though they are made where they are read. */
-export const unpacks = ({ op }: Node): boolean => op.traits.includes("unpacking");
 
 function copied(rule: string, made: Node): RewriteEvent {
   const added = made.results.map((r) => r.id);

@@ -12,6 +12,7 @@ import { constantOf, productDim, symbolsOf } from "../ir/dim.ts";
 import {
   preparedValues,
   unionSpans,
+  unpacks,
   type Graph,
   type Node,
   type Region,
@@ -22,7 +23,6 @@ import { printNode } from "../ir/print.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
 import { sameShape, sameType, type TensorType } from "../ir/types.ts";
 import { Bug } from "../support/bug.ts";
-import { unpacks } from "./choose-layout.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const formGroups: Pass = {

@@ -3,7 +3,15 @@
 // one page for a whole workgroup, because all of its rows have one expert.
 
 import { constantOf, dim } from "../ir/dim.ts";
-import { preparedValues, typesOf, withDefaults, type Graph, type Node, type ValueId } from "../ir/graph.ts";
+import {
+  preparedValues,
+  typesOf,
+  weightKeysOf,
+  withDefaults,
+  type Graph,
+  type Node,
+  type ValueId,
+} from "../ir/graph.ts";
 import { inferTypes } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
@@ -95,14 +103,7 @@ class Pager {
 
   /** The weight, or the weights that a prepared value is made of. */
   #name(x: ValueId): string {
-    const keys = new Set<string>();
-    const visit = (id: ValueId): void => {
-      const weight = this.#graph.weights.find((w) => w.id === id);
-      if (weight) keys.add(weight.key);
-      this.#graph.nodes.find((n) => n.results.some((r) => r.id === id))?.inputs.forEach(visit);
-    };
-    visit(x);
-    return keys.size === 0 ? x : [...keys].join(", ");
+    return weightKeysOf(this.#graph, x).join(", ") || x;
   }
 
   /** Why the kernel that reads them cannot bind pages; undefined where it can. */

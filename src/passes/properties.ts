@@ -4,6 +4,7 @@ import {
   GraphBuilder,
   preparedValues,
   typesOf,
+  unpacks,
   type Graph,
   type Node,
   type Value,
@@ -11,7 +12,7 @@ import {
 } from "../ir/graph.ts";
 import { removeDead } from "../ir/rewrite.ts";
 import { orderOf, showType } from "../ir/types.ts";
-import { insideOrder, unpacks } from "./choose-layout.ts";
+import { insideOrder } from "./choose-layout.ts";
 import { expansion } from "./decompose.ts";
 
 export interface Property {

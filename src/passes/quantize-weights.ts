@@ -2,7 +2,15 @@
 // Kernels unpack them where they read them and sum in f32; activations are as they were. It runs behind everything that folds weights.
 
 import { constantOf, mulDim, type Dim } from "../ir/dim.ts";
-import { GraphBuilder, preparedValues, typesOf, type Graph, type Node, type ValueId } from "../ir/graph.ts";
+import {
+  GraphBuilder,
+  preparedValues,
+  typesOf,
+  weightKeysOf,
+  type Graph,
+  type Node,
+  type ValueId,
+} from "../ir/graph.ts";
 import type { OpDefinition } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import type { Refusal, RewriteEvent } from "../ir/rewrite-types.ts";
@@ -189,19 +197,7 @@ class Quantizer {
 
   /** Keys of the weights that a value is made of. */
   #keys(id: ValueId): string {
-    const names = new Map(this.#graph.weights.map((w) => [w.id, w.key]));
-    const found = new Set<string>();
-    const seen = new Set<ValueId>();
-    const stack = [id];
-    while (stack.length > 0) {
-      const at = stack.pop()!;
-      if (seen.has(at)) continue;
-      seen.add(at);
-      const key = names.get(at);
-      if (key !== undefined) found.add(key);
-      stack.push(...(this.#makers.get(at)?.inputs ?? []));
-    }
-    const keys = [...found].sort();
+    const keys = weightKeysOf(this.#graph, id);
     const more = keys.length - listedKeys;
     return `${keys.slice(0, listedKeys).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
   }

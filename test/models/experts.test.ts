@@ -173,7 +173,7 @@ const cases: readonly Case[] = [
   },
   {
     about: "MoE++: the factor is on what experts see; the zero expert leaves all to the other one",
-    model: `import { Chosen, ConstantExpert } from "std/experts"
+    model: `import { ChosenFrom, ConstantExpert } from "std/experts"
     block Toy (x: f32[N, 2]) -> f32[N, 2] {
       a = slice(x, axis = 1, end = 1)
       b = slice(x, axis = 1, start = 1)
@@ -183,9 +183,9 @@ const cases: readonly Case[] = [
       ids, weights = route(z, k = 2, renorm = true, weightless = 5)
       double = x * 2
       constant = double |> ConstantExpert() @c
-      y = Toy(double) * Chosen(ids, weights, id = 0) + constant * Chosen(ids, weights, id = 2)
+      y = Toy(double) * ChosenFrom(ids, weights, from = 0, count = 1) + constant * ChosenFrom(ids, weights, from = 2, count = 1)
       constant = x |> ConstantExpert() @c shared
-      late = 2 * (Toy(x) * Chosen(ids, weights, id = 0) + constant * Chosen(ids, weights, id = 2))
+      late = 2 * (Toy(x) * ChosenFrom(ids, weights, from = 0, count = 1) + constant * ChosenFrom(ids, weights, from = 2, count = 1))
       return y = y, late = late
     }`,
     inputs: {

@@ -817,7 +817,6 @@ export const elsewhere: Readonly<Record<string, Elsewhere>> = {
   BaseMoe: routed(),
   BaseExpert: routed(),
   MoePlusPlus: routed(),
-  Chosen: routed("test/models/experts.test.ts"),
   ChosenFrom: routed(),
   PlusPlusGate: routed(),
   FusedSwiglu: routed(),
