@@ -209,7 +209,7 @@ function readQuantization(text: string): Quantization {
   const found = parseQuantization(text);
   if (found) return found;
   throw new InputError([
-    error("quantize", `${text} says not what weights become`, { help: quantizationHelp }),
+    error("quantize", `${text} is no width that weights can have`, { help: quantizationHelp }),
   ]);
 }
 

@@ -30,7 +30,7 @@ describe("quantize-weights", () => {
       expect(
         codesOf(() => compileText(layer, { quantize: text })),
         text,
-      ).toEqual([`quantize: ${text} says not what weights become`]);
+      ).toEqual([`quantize: ${text} is no width that weights can have`]);
   });
 
   it("keeps a quarter and an eighth of the bytes, and the scales", () => {
