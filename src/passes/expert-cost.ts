@@ -73,27 +73,37 @@ export function chooseWay(
   c: Pick<PassContext, "target" | "experts" | "sizes">,
   able: readonly ExpertWay[] = expertWays,
 ): WayChoice {
-  const ways = able.filter((way) => (way === "capacity" ? layer.capacity !== undefined : true));
+  const ways = able.filter((way) => way !== "capacity" || layer.capacity !== undefined);
   const rows = numberFor(layer.rows, c);
   const found = rows === undefined ? [] : estimateWays(layer, rows, c.target);
-  const best = (way: ExpertWay): number => found.find((e) => e.way === way)?.tile ?? openTile(layer);
-  if (c.experts !== undefined && ways.includes(c.experts))
-    return { way: c.experts, tile: best(c.experts), why: `${c.experts} was asked for` };
-  if (rows === undefined) {
-    const way =
-      layer.k === layer.experts && ways.includes("dense")
-        ? "dense"
-        : ways.includes("capacity")
-          ? "capacity"
-          : "sort";
-    const why =
-      way === "dense"
-        ? "a token has every expert, whatever the number of tokens"
-        : way === "capacity"
-          ? "experts have a number of seats, whatever the number of tokens"
-          : "how many tokens there are is not known: sorted rows cost least where there are many (--dim says what to expect)";
-    return { way, tile: openTile(layer), why };
+  const asked = ways.find((way) => way === c.experts);
+  if (asked) {
+    const tile = found.find((e) => e.way === asked)?.tile ?? openTile(layer);
+    return { way: asked, tile, why: `${asked} was asked for` };
   }
+  const choice = rows === undefined ? openChoice(layer, ways) : fastest(layer, rows, found, ways);
+  if (c.experts === undefined) return choice;
+  return { ...choice, why: `${c.experts} was asked for and is no way to compute these: ${choice.why}` };
+}
+
+/** Where nobody says how many tokens there are. */
+function openChoice(layer: ExpertLayer, ways: readonly ExpertWay[]): WayChoice {
+  const tile = openTile(layer);
+  if (layer.k === layer.experts && ways.includes("dense"))
+    return { way: "dense", tile, why: "a token has every expert, whatever the number of tokens" };
+  if (ways.includes("capacity"))
+    return { way: "capacity", tile, why: "experts have a number of seats, whatever the number of tokens" };
+  const why =
+    "how many tokens there are is not known: sorted rows cost least where there are many (--dim says what to expect)";
+  return { way: "sort", tile, why };
+}
+
+function fastest(
+  layer: ExpertLayer,
+  rows: number,
+  found: readonly WayEstimate[],
+  ways: readonly ExpertWay[],
+): WayChoice {
   const open = found.filter((e) => ways.includes(e.way));
   const first = open.reduce((a, b) => (b.microseconds < a.microseconds ? b : a));
   return { way: first.way, tile: first.tile, why: showEstimates(found, rows, first, layer) };

@@ -119,6 +119,13 @@ describe("strategies", { timeout: 300_000 }, () => {
     const expecting = compileText(symbolic, { target: lavapipe, sizes: { T: 1 } });
     expect(reasonsOf(expecting)).toEqual(chosen(layerOf("1")));
     expect(kernelsOf(expecting)).toHaveLength(5);
+    // What was asked for and cannot be is not passed over.
+    const seats = compileText(layerOf("40"), { target: lavapipe, experts: "capacity" });
+    const said = seats.steps[0]!.flatMap((s) => [
+      ...s.events.map((e) => e.why),
+      ...s.refusals.map((r) => r.reason),
+    ]);
+    expect(said.join("; ")).toContain("capacity was asked for and is no way to compute these: ");
     expect(reasonsOf(way("sort", layerOf("8"))(lavapipe)).join("; ")).toMatch(
       /^every-expert: sort was asked/,
     );
