@@ -1,6 +1,6 @@
 // Results as JSON and as the tables of docs/performance.md.
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FirstRun, PeerTimes } from "./measure.ts";
 
@@ -9,6 +9,8 @@ export interface CaseResult {
   readonly doc: string;
   /** Multiply-adds of one run. */
   readonly macs: number;
+  /** What it ran on, where that is not what the results say of all. */
+  readonly machine?: string;
   readonly peers: readonly PeerTimes[];
   readonly firstRun: readonly FirstRun[];
 }
@@ -27,6 +29,7 @@ const page = join(import.meta.dirname, "..", "docs", "performance.md");
 const begin = "<!-- tables: made by `npm run bench -- --save` from bench/results -->";
 const end = "<!-- end of tables -->";
 
+/** Cases measured on the same day stay, unless they were measured again. */
 export function save(results: Results): string {
   mkdirSync(folder, { recursive: true });
   const adapter = results.adapter
@@ -34,8 +37,17 @@ export function save(results: Results): string {
     .replace(/[^a-z0-9.]+/g, "-")
     .replace(/^-|-$/g, "");
   const path = join(folder, `${results.date}-${adapter}.json`);
-  writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`);
+  const before = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Results) : undefined;
+  writeFileSync(path, `${JSON.stringify(joined(before, results), null, 1)}\n`);
   return path;
+}
+
+export function joined(before: Results | undefined, now: Results): Results {
+  const again = new Set(now.cases.map((c) => c.case));
+  const kept = (before?.cases ?? [])
+    .filter((c) => !again.has(c.case))
+    .map((c) => (before!.machine === now.machine ? c : { ...c, machine: c.machine ?? before!.machine }));
+  return { ...now, cases: [...kept, ...now.cases] };
 }
 
 /** Puts the tables of the newest results of each adapter in their place on the page. */
@@ -56,7 +68,7 @@ export function updatePage(): void {
 
 export function tablesOf(results: Results): string {
   const title = `### ${results.adapter}\n\n${results.date}, ${results.machine}, Node ${results.node}\n`;
-  return [title, ...results.cases.map(caseTable)].join("\n");
+  return [title, ...results.cases.map((c) => caseTable(c))].join("\n");
 }
 
 const ms = (x: number): string => x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0);
@@ -75,7 +87,7 @@ export function caseTable(c: CaseResult): string {
   ]);
   const head = ["", "median ms", "p90 ms", "GFLOP/s", "times tokenloom (p10-p90)", "difference"];
   const lines = [
-    `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds`,
+    `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds${c.machine === undefined ? "" : `, on ${c.machine}`}`,
     "",
   ];
   lines.push(...table(head, rows), "");

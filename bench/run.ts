@@ -90,7 +90,6 @@ const chosenPeers = [
 
 const env = await environment(options.device);
 const say = (text: string): void => console.error(`  ${text}`);
-const results: CaseResult[] = [];
 for (const c of chosenCases) {
   console.error(`${c.name}: ${c.doc}`);
   const fitting = chosenPeers.filter((p) => p.fits?.(c) ?? true).map((p) => p.name);
@@ -98,19 +97,21 @@ for (const c of chosenCases) {
   const firstRun = options["first-run"]
     ? await measureFirstRun(c.name, fitting, Math.min(runs, 3), env, say)
     : [];
-  const result = { case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun };
-  results.push(result);
+  const result: CaseResult = { case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun };
   console.log(caseTable(result));
+  // After each case: a run that is stopped has lost none of those before.
+  if (options.save) keep(result);
 }
-if (options.save) {
+
+function keep(result: CaseResult): void {
   const processor = cpus();
   const path = save({
     date: new Date().toISOString().slice(0, 10),
-    adapter: String(results[0]?.peers[0]?.stats["adapter"] ?? "unknown"),
+    adapter: String(result.peers[0]?.stats["adapter"] ?? "unknown"),
     machine: `${processor.length} x ${processor[0]?.model.trim() ?? "unknown processor"}`,
     node: process.versions.node,
-    cases: results,
+    cases: [result],
   });
   updatePage();
-  console.error(`written: ${path}, docs/performance.md`);
+  console.error(`  written: ${path}, docs/performance.md`);
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { tensor } from "../../src/ir/tensor.ts";
 import { difference, median, quantile } from "../../bench/compare.ts";
-import { caseTable } from "../../bench/report.ts";
+import { caseTable, joined } from "../../bench/report.ts";
 
 const vector = (...values: readonly number[]) => tensor("f32", [values.length], values, "f64");
 
@@ -35,4 +35,18 @@ it("a table has a line for each peer", () => {
   expect(text.split("\n").at(-2)).toMatch(
     /^\| x +\| 1\.50 +\| 1\.90 +\| 4000\.0 +\| 2\.00 \(1\.50-2\.50\) +\| 1\.0e-7 +\|$/,
   );
+});
+
+it("results of a day keep cases that were not measured again, and where those ran", () => {
+  const of = (machine: string, ...names: readonly string[]) => ({
+    ...{ date: "2026-01-31", adapter: "a", machine, node: "20" },
+    cases: names.map((name) => ({ case: name, doc: machine, macs: 1, peers: [], firstRun: [] })),
+  });
+  const both = joined(of("one", "a", "b"), of("two", "b", "c"));
+  expect(both.cases.map((c) => [c.case, c.doc, "machine" in c && c.machine])).toEqual([
+    ["a", "one", "one"],
+    ["b", "two", false],
+    ["c", "two", false],
+  ]);
+  expect(joined(undefined, of("one", "a"))).toEqual(of("one", "a"));
 });
