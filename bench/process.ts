@@ -38,7 +38,11 @@ export class PeerProcess {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     const made = new PeerProcess(peer, child);
-    const ready = await made.#reply("ready");
+    const ready = await made.#reply("ready").catch((e: unknown) => {
+      // One that failed waits for more to do, and the benchmark for its end.
+      child.kill();
+      throw e;
+    });
     made.firstRun = ready.firstRun;
     made.stats = ready.stats;
     return made;
