@@ -165,4 +165,44 @@ describe("on the reference, the interpreter and the adapter", { timeout: 300_000
     for (const [place, { y }] of await everywhere({ model, inputs, weights }, opened))
       expect([...y!.data], place).toEqual([11, 5]);
   });
+
+  it("what padding holds leaves no trace in a layer where tokens meet: infinities and NaN neither", async () => {
+    const layers = {
+      soft: "SoftMoe(unsqueeze(x, axes = [0]), unsqueeze(mask, axes = [0]), experts = 3, expert = Times)",
+      choice: "ExpertChoiceMoe(x, mask, experts = 3, capacity = 2, expert = Times)",
+    };
+    const x = tied(5, 4);
+    const inputs = (first: readonly number[], last: readonly number[]) => ({
+      x: [[...first], ...x.slice(1, 4), [...last]],
+      mask: [0, 1, 1, 1, 0],
+    });
+    const weights = {
+      mu: [1, 2, 3, 4].map((d) => [[d], [-1], [2 - d]]),
+      scale: [1.5],
+      "gate.weight": tied(3, 4),
+      "experts.*.factor": [[1], [10], [100]],
+    };
+    for (const [name, layer] of Object.entries(layers)) {
+      const model = `import { ExpertChoiceMoe, SoftMoe } from "std/experts"
+      block Times (x: f32[..., d]) -> f32[..., d] {
+        weight factor: f32[1]
+        return x * factor
+      }
+      model m (x: f32[5, 4], mask: i32[5]) -> (y: f32[5, 4]) {
+        return y = ${layer} |> reshape(dims = [5, 4])
+      }`;
+      const sound = await everywhere({ model, inputs: inputs([1, 1, 1, 1], [0, 0, 0, 0]), weights }, opened);
+      const spoilt = inputs([NaN, 1, NaN, 0], [Infinity, -Infinity, 3e38, 1]);
+      for (const [i, [place, { y }]] of (
+        await everywhere({ model, inputs: spoilt, weights }, opened)
+      ).entries()) {
+        expect([...y!.data], `${name}, ${place}`).toEqual([...sound[i]![1]["y"]!.data]);
+        expect([...y!.data.slice(0, 4), ...y!.data.slice(16)], `${name}, ${place}`).toEqual(Array(8).fill(0));
+        expect(
+          y!.data.slice(4, 16).some((v) => v !== 0),
+          `${name}, ${place}`,
+        ).toBe(true);
+      }
+    }
+  });
 });

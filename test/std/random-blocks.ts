@@ -713,6 +713,21 @@ export const randomBlocks: readonly RandomBlock[] = [
     Spp: image((r) => ({ sizes: r.pick("[3]", "[3, 5]", "[5, 9, 13]") })),
     Sppf: image((r) => ({ size: r.pick(3, 5), times: r.pick(1, 2, 3) })),
   }),
+  ...table("std/experts", {
+    SoftMoe: (r) => {
+      const [b, t] = [r.batch(), r.tokens()];
+      const x = floats("x", b, t, r.channels());
+      return {
+        inputs: r.flag() ? [x, r.mask(b, t)] : [x],
+        args: {
+          experts: r.pick(1, 2, 3),
+          slots: r.pick(1, 2),
+          expert: `PlainExpert(hidden = ${r.channels()})`,
+        },
+        imports: { PlainExpert: "std/experts" },
+      };
+    },
+  }),
   ...table("std/transformer", {
     SwiGlu: anyShape((r) => ({ hidden: r.channels(), bias: r.flag() })),
     TokenNorm: anyShape(),
@@ -812,8 +827,7 @@ export const elsewhere: Readonly<Record<string, Elsewhere>> = {
   PlainExpert: routed(),
   Combine: routed(),
   Moe: routed(),
-  ExpertChoiceMoe: routed(),
-  SoftMoe: routed(),
+  ExpertChoiceMoe: routed("test/std/experts.md"),
   BaseMoe: routed(),
   BaseExpert: routed(),
   MoePlusPlus: routed(),
