@@ -125,9 +125,12 @@ export function estimateWays(layer: ExpertLayer, rows: number, target: Target): 
   return [gathered, ...sorted, { way: "dense", tile: 1, microseconds: dense }];
 }
 
-/** What experts get by even chance: how many have rows at all, and how many rows there are with what is left of last tiles. */
-export function expectedRows(rows: number, experts: number, tile: number): number {
-  const busy = experts * (1 - (1 - 1 / experts) ** rows);
+/**
+ * What experts get by even chance: how many have rows at all, and how many rows there are with what is left of last tiles. The `k` rows of
+ * a token go to different experts.
+ */
+function expectedRows(rows: number, { experts, k = 1 }: ExpertLayer, tile: number): number {
+  const busy = experts * (1 - (1 - k / experts) ** (rows / k));
   return Math.max(busy * tile, rows + (busy * (tile - 1)) / 2);
 }
 
@@ -161,7 +164,7 @@ const PLACING = 1024;
 function sortedCost(layer: ExpertLayer, rows: number, tile: number, target: Target): number {
   const { dispatchMicroseconds, gflops } = target.measured;
   const plan = 2 * dispatchMicroseconds + (rows * PLACING) / (gflops * 1e3);
-  return plan + (expectedRows(rows, layer.experts, tile) / tile) * tileCost(layer, tile, target);
+  return plan + (expectedRows(rows, layer, tile) / tile) * tileCost(layer, tile, target);
 }
 
 /** A workgroup that leaves at once, as a part of a dispatch. */
@@ -170,7 +173,7 @@ const EMPTY = 1 / 64;
 /** Seats are counted in any case, to know who has one; a tile without any is left at once. */
 function seatedCost(layer: ExpertLayer, rows: number, tile: number, target: Target): number {
   const fixed = layer.experts * Math.ceil(layer.capacity! / tile);
-  const taken = Math.min(fixed, expectedRows(rows, layer.experts, tile) / tile);
+  const taken = Math.min(fixed, expectedRows(rows, layer, tile) / tile);
   return taken * tileCost(layer, tile, target) + fixed * EMPTY * target.measured.dispatchMicroseconds;
 }
 
