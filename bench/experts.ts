@@ -2,6 +2,9 @@
 //   node --import tsx bench/experts.ts [--device NAME] [--tokens 1,8,64] [--experts 8,16] [--k 2] [--runs N]
 // A way that is estimated to take ten times as long as the fastest is not run. Times are those of the products and of what orders their
 // rows, by the device's timestamps; of each the least of several runs, the ways taken in turn.
+//
+// With --growth: how the layer that the compiler makes grows with its experts. All dispatches, router and sum too; medians of runs taken in
+// turn, and medians of the ratio to the first number of experts, run by run. `--k all` gives every token every expert.
 
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
@@ -9,6 +12,7 @@ import { compile, load, seededInput, seededTensor, type Session } from "../src/i
 import { constantOf, dim } from "../src/ir/dim.ts";
 import { chooseWay, estimateWays, type ExpertLayer, type ExpertWay } from "../src/passes/expert-cost.ts";
 import { openDevice } from "../src/runtime/device-node.ts";
+import { median } from "./compare.ts";
 
 const { values: flags } = parseArgs({
   options: {
@@ -19,6 +23,7 @@ const { values: flags } = parseArgs({
     k: { type: "string", default: "2" },
     dim: { type: "string", default: "256" },
     hidden: { type: "string", default: "256" },
+    growth: { type: "boolean", default: false },
   },
 });
 const list = (text: string): number[] => text.split(",").map(Number);
@@ -30,67 +35,105 @@ block Gated(hidden: int) (x: f32[..., dim]) -> f32[..., dim] {
   up = x |> linear(out = hidden, bias = false) @up
   return gate * up |> linear(out = dim, bias = false) @down
 }
-model layer (x: f32[${tokens}, ${width}]) -> f32[${tokens}, ${width}] {
+model layer (x: f32[${tokens}, ${width}]) -> (y: f32[${tokens}, ${width}], ids: u32[${tokens}, ${k}]) {
   ids, weights = x |> linear(out = ${experts}, bias = false) @router |> route(k = ${k})
   y = x |> per_expert(ids, of = Gated(hidden = ${hidden}), count = ${experts}) @experts
-  return sum(y * unsqueeze(weights, axes = [-1]), axes = [-2])
+  return y = sum(y * unsqueeze(weights, axes = [-1]), axes = [-2]), ids = ids
 }`;
 
 const ways: readonly ExpertWay[] = ["gather", "sort", "dense"];
 const opened = await openDevice(flags.device === undefined ? {} : { device: flags.device });
 
-async function sessionOf(text: string, way: ExpertWay) {
-  const compiled = compile({ name: "layer.model", text }, { target: opened.target, experts: way });
+/** Compiled one way, or the one that the compiler chooses. */
+async function sessionOf(text: string, way?: ExpertWay): Promise<Session> {
+  const compiled = compile(
+    { name: "layer.model", text },
+    { target: opened.target, ...(way && { experts: way }) },
+  );
   const shapes = new Map(
     compiled.module.graphs[0]!.weights.map((w) => [w.key, w.type.shape.map((d) => constantOf(d)!)]),
   );
-  const session = await load(compiled, (key) => seededTensor(key, shapes.get(key)!, 0, "f32"), opened.device);
-  return { way, session, least: Infinity };
+  return load(compiled, (key) => seededTensor(key, shapes.get(key)!, 0, "f32"), opened.device);
 }
 
-/** Milliseconds of all but the router's two dispatches. */
-async function timed(session: Session, tokens: number): Promise<number> {
-  const x = seededInput("x", [tokens, width]);
-  const { nanoseconds } = await session.runWith({ x }, { profile: true, outputs: [] });
-  return nanoseconds!.slice(2).reduce((a, b) => a + b, 0) / 1e6;
+const inputOf = (tokens: number) => ({ x: seededInput("x", [tokens, width]) });
+
+/** Milliseconds of all dispatches behind the first `without`. */
+async function timed(session: Session, tokens: number, without = 0): Promise<number> {
+  const { nanoseconds } = await session.runWith(inputOf(tokens), { profile: true, outputs: [] });
+  return nanoseconds!.slice(without).reduce((a, b) => a + b, 0) / 1e6;
 }
 
-console.log(`${opened.name}; ${width} channels, experts of ${hidden}; milliseconds measured (estimated)\n`);
-console.log(`| tokens | experts | k | ${ways.join(" | ")} | chosen | fastest | loss |`);
-console.log(`| ---: | ---: | ---: |${ways.map(() => " ---: |").join("")} --- | --- | ---: |`);
-for (const tokens of list(flags.tokens))
-  for (const experts of list(flags.experts))
-    for (const k of list(flags.k)) {
-      const macs = 3 * width * hidden;
-      const layer: ExpertLayer = {
-        rows: dim(tokens * k),
-        ...(k > 1 && { k }),
-        experts,
-        bytes: 4 * macs,
-        macs,
-      };
-      const estimates = estimateWays(layer, tokens * k, opened.target);
-      const limit = 10 * Math.min(...estimates.map((e) => e.microseconds));
-      const run: Awaited<ReturnType<typeof sessionOf>>[] = [];
-      for (const e of estimates)
-        if (e.microseconds <= limit) run.push(await sessionOf(source(tokens, experts, k), e.way));
-      for (let round = 0; round < Number(flags.runs); round++)
-        for (const r of run) r.least = Math.min(r.least, await timed(r.session, tokens));
-      for (const r of run) await r.session.dispose();
-      const cell = (way: string): string => {
-        const e = estimates.find((x) => x.way === way);
-        if (!e) return "-";
-        const ms = run.find((r) => r.way === way)?.least;
-        const tile = way === "sort" ? ` /${e.tile}` : "";
-        return `${ms === undefined ? "-" : ms.toFixed(1)} (${(e.microseconds / 1000).toFixed(1)})${tile}`;
-      };
-      const { way: chosen } = chooseWay(layer, { target: opened.target });
-      const best = run.reduce((a, b) => (b.least < a.least ? b : a));
-      const own = run.find((r) => r.way === chosen)!;
-      const loss = `${(100 * (own.least / best.least - 1)).toFixed(0)} %`;
-      console.log(
-        `| ${tokens} | ${experts} | ${k} | ${ways.map(cell).join(" | ")} | ${chosen} | ${best.way} | ${loss} |`,
-      );
-    }
+function layerOf(tokens: number, experts: number, k: number): ExpertLayer {
+  const macs = 3 * width * hidden;
+  return { rows: dim(tokens * k), ...(k > 1 && { k }), experts, bytes: 4 * macs, macs };
+}
+
+const rounds = Number(flags.runs);
+/** The router's product and its choice. */
+const ROUTER = 2;
+
+async function compareWays(tokens: number, experts: number, k: number): Promise<string> {
+  const layer = layerOf(tokens, experts, k);
+  const estimates = estimateWays(layer, tokens * k, opened.target);
+  const limit = 10 * Math.min(...estimates.map((e) => e.microseconds));
+  const run: { readonly way: ExpertWay; readonly session: Session; least: number }[] = [];
+  for (const { way, microseconds } of estimates)
+    if (microseconds <= limit)
+      run.push({ way, session: await sessionOf(source(tokens, experts, k), way), least: Infinity });
+  for (let round = 0; round < rounds; round++)
+    for (const r of run) r.least = Math.min(r.least, await timed(r.session, tokens, ROUTER));
+  for (const r of run) await r.session.dispose();
+  const cell = (way: string): string => {
+    const e = estimates.find((x) => x.way === way);
+    if (!e) return "-";
+    const ms = run.find((r) => r.way === way)?.least;
+    const tile = way === "sort" ? ` /${e.tile}` : "";
+    return `${ms === undefined ? "-" : ms.toFixed(1)} (${(e.microseconds / 1000).toFixed(1)})${tile}`;
+  };
+  const { way: chosen } = chooseWay(layer, { target: opened.target });
+  const best = run.reduce((a, b) => (b.least < a.least ? b : a));
+  const own = run.find((r) => r.way === chosen)!;
+  const loss = `${(100 * (own.least / best.least - 1)).toFixed(0)} %`;
+  return `| ${tokens} | ${experts} | ${k} | ${ways.map(cell).join(" | ")} | ${chosen} | ${best.way} | ${loss} |`;
+}
+
+/** One row for each number of experts: those that have tokens, the way that was chosen, the time, and the ratio to the first row. */
+async function growth(tokens: number, all: readonly number[], k: string): Promise<readonly string[]> {
+  const run: { experts: number; k: number; active: number; session: Session; times: number[] }[] = [];
+  for (const experts of all) {
+    const each = k === "all" ? experts : Number(k);
+    const session = await sessionOf(source(tokens, experts, each));
+    const { ids } = await session.run(inputOf(tokens));
+    run.push({ experts, k: each, active: new Set(ids!.data).size, session, times: [] });
+  }
+  for (let round = 0; round < rounds; round++)
+    for (const r of run) r.times.push(await timed(r.session, tokens));
+  for (const r of run) await r.session.dispose();
+  const [first] = run;
+  return run.map((r) => {
+    const { way, tile } = chooseWay(layerOf(tokens, r.experts, r.k), { target: opened.target });
+    const ratio = median(r.times.map((t, i) => t / first!.times[i]!)).toFixed(2);
+    const how = way === "sort" ? `${way} /${tile}` : way;
+    return `| ${tokens} | ${r.k} | ${r.experts} | ${r.active} | ${how} | ${median(r.times).toFixed(2)} | ${ratio} |`;
+  });
+}
+
+const about = `${opened.name}; ${width} channels, experts of ${hidden}; milliseconds`;
+if (flags.growth) {
+  console.log(`${about}, medians of ${rounds}\n`);
+  console.log("| tokens | k | experts | with tokens | way | ms | ratio |");
+  console.log("| ---: | ---: | ---: | ---: | --- | ---: | ---: |");
+  for (const tokens of list(flags.tokens))
+    for (const k of flags.k.split(","))
+      for (const row of await growth(tokens, list(flags.experts), k)) console.log(row);
+} else {
+  console.log(`${about} measured (estimated)\n`);
+  console.log(`| tokens | experts | k | ${ways.join(" | ")} | chosen | fastest | loss |`);
+  console.log(`| ---: | ---: | ---: |${ways.map(() => " ---: |").join("")} --- | --- | ---: |`);
+  for (const tokens of list(flags.tokens))
+    for (const experts of list(flags.experts))
+      for (const k of list(flags.k)) console.log(await compareWays(tokens, experts, k));
+}
 console.log(`\nload ${loadavg()[0]!.toFixed(1)}`);
 opened.device.destroy();
