@@ -7,6 +7,7 @@ import { evaluateDim } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
+import type { ConstantSource } from "../runtime/constants.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
@@ -38,7 +39,7 @@ export function benchCommand(program: Command): void {
 /** What is measured, from a file or from a folder, and how long each step took. */
 interface Ready {
   readonly plan: Plan;
-  readonly constants: Uint8Array;
+  readonly constants: ConstantSource;
   readonly entry: PlanEntry;
   readonly dims: Readonly<Record<string, number>>;
   readonly inputs: Readonly<Record<string, Tensor>>;

@@ -5,6 +5,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } f
 import { join } from "node:path";
 import { planFormat, planVersion, type Plan } from "../ir/plan.ts";
 import { runsOnCores } from "../ir/target.ts";
+import type { ConstantSource } from "../runtime/constants.ts";
+import { constantsFile } from "../runtime/constants-node.ts";
 import type { OpenedDevice } from "../runtime/device-node.ts";
 import { checkDevice } from "../runtime/pipelines.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
@@ -79,6 +81,11 @@ export interface Packed {
   readonly constants: Uint8Array<ArrayBuffer>;
 }
 
+export interface Opened {
+  readonly plan: Plan;
+  readonly constants: ConstantSource;
+}
+
 /** One variant for each target; the first is what a reader that knows no variants takes. */
 export function writeVariants(folder: string, variants: readonly Packed[]): readonly string[] {
   rmSync(join(folder, VARIANTS), { recursive: true, force: true });
@@ -95,15 +102,15 @@ export function writeVariants(folder: string, variants: readonly Packed[]): read
 export function openFolder(
   folder: string,
   { device, target }: Pick<OpenedDevice, "device" | "target">,
-): Packed & { readonly variants: readonly string[] } {
+): Opened & { readonly variants: readonly string[] } {
   const all = [readFolder(folder)];
   for (const name of variantsIn(folder)) all.push(readFolder(join(folder, VARIANTS, name)));
   const runnable = all.filter(({ plan }) => checkDevice(device, plan).length === 0);
-  const suits = ({ plan }: Packed): number => {
+  const suits = ({ plan }: Opened): number => {
     if (plan.target.name === target.name) return 2;
     return runsOnCores(plan.target) === runsOnCores(target) ? 1 : 0;
   };
-  const best = runnable.reduce<Packed | undefined>((a, b) => (!a || suits(b) > suits(a) ? b : a), undefined);
+  const best = runnable.reduce<Opened | undefined>((a, b) => (!a || suits(b) > suits(a) ? b : a), undefined);
   return { ...(best ?? all[0]!), variants: all.map(({ plan }) => plan.target.name) };
 }
 
@@ -117,7 +124,8 @@ function variantsIn(folder: string): readonly string[] {
     .slice(0, 32);
 }
 
-export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<ArrayBuffer> } {
+/** The plan with its shaders; the constants stay in their file until they are asked for. */
+export function readFolder(folder: string): Opened {
   const text = readBytes(join(folder, "plan.json"), MAX_PLAN_BYTES).toString("utf8");
   let data: unknown;
   try {
@@ -147,16 +155,14 @@ export function readFolder(folder: string): { plan: Plan; constants: Uint8Array<
       throw wrong("plan-content", `${folder} has no shader ${k.wgsl}`);
     return { ...k, wgsl: readBytes(join(folder, "kernels", name), 2 ** 24).toString("utf8") };
   });
-  const file = readBytes(join(folder, "constants.bin"), 2 ** 36);
-  const constants = new Uint8Array(file.byteLength);
-  constants.set(file);
+  const { bytes, source } = constantsFile(join(folder, "constants.bin"));
   for (const c of plan.constants)
-    if (c.offset + c.bytes > constants.byteLength)
+    if (c.offset + c.bytes > bytes)
       throw wrong(
         "plan-content",
-        `constants.bin of ${folder} is cut off: ${c.id} ends at byte ${c.offset + c.bytes} of ${constants.byteLength}`,
+        `constants.bin of ${folder} is cut off: ${c.id} ends at byte ${c.offset + c.bytes} of ${bytes}`,
       );
-  return { plan: { ...plan, kernels }, constants };
+  return { plan: { ...plan, kernels }, constants: source };
 }
 
 function wrong(code: string, message: string, help?: string): InputError {

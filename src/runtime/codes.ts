@@ -58,6 +58,8 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
   "output-is-input": "The file to write is one that the run reads. Nothing was written.",
 
   // Files of any kind.
+  "file-changed":
+    "A file of a compiled folder is no longer the one that was there when the plan was read. Leave a folder alone while it runs.",
   "file-kind": "The path leads to a folder, a device or a pipe, and a regular file is needed.",
   "file-missing": "There is no file at this path, or an index names a file that is not beside it.",
   "file-read": "A file may not be read, or reading it failed. The message has the reason.",

@@ -1,16 +1,19 @@
 // The constants of a plan on the device: one buffer, or several where they exceed its limit; each constant is a window. The bytes
-// come whole or as a stream, and never lie in memory twice.
+// come whole or as a stream, and are never copied whole.
 
 import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import type { PlanConstant } from "../ir/plan.ts";
 import { bindingBytes, tooLarge, usage, type Buffers, type Place } from "./buffers.ts";
 
-/** The packed constants of a plan. A stream is a function, since a lost device needs the bytes a second time. */
+/**
+ * The packed constants of a plan. A stream is a function, since a lost device needs the bytes a second time; a piece of it is read
+ * before the next is asked for, so all may lie in the same memory.
+ */
 export type ConstantSource = Uint8Array | (() => AsyncIterable<Uint8Array>);
 
-/** Pieces in which the bytes go up: large enough to be fast, small enough to overlap with compiling. */
-const CHUNK = 8 * 2 ** 20;
+/** Bytes that go up at a time: enough to be fast, few enough to overlap with compiling. Pieces of this size are not copied together. */
+export const pieceBytes = 2 * 2 ** 20;
 
 /** Constants that share a buffer: a range of the constants' bytes. */
 interface Run {
@@ -47,14 +50,14 @@ export async function uploadConstants(
   await buffers.settle("the constants of this model need more memory than the device has");
   const need = constants.reduce((n, c) => Math.max(n, c.offset + c.bytes), 0);
   let at = 0;
-  for await (const chunk of chunksOf(source)) {
+  for await (const piece of piecesOf(source)) {
     for (const { run, buffer } of targets) {
       const from = Math.max(at, run.start);
-      const to = Math.min(at + chunk.byteLength, run.end);
-      // Runs begin and chunks end at multiples of 256, so only the tail of the last constant may need rounding.
-      if (from < to) write(device, buffer, from - run.start, chunk.subarray(from - at, to - at));
+      const to = Math.min(at + piece.byteLength, run.end);
+      // Runs begin and pieces end at multiples of 256, so only the tail of the last constant may need rounding.
+      if (from < to) write(device, buffer, from - run.start, piece.subarray(from - at, to - at));
     }
-    at += chunk.byteLength;
+    at += piece.byteLength;
     if (at >= need) break;
   }
   if (at < need)
@@ -119,26 +122,31 @@ function runsOf(constants: readonly PlanConstant[], mostHeld: number): readonly 
   return runs;
 }
 
-/** Pieces of CHUNK bytes, the last one shorter. */
-async function* chunksOf(source: ConstantSource): AsyncGenerator<Uint8Array> {
+/** Pieces of `pieceBytes`, the last one shorter. */
+async function* piecesOf(source: ConstantSource): AsyncGenerator<Uint8Array> {
   if (source instanceof Uint8Array) {
-    for (let at = 0; at < source.byteLength; at += CHUNK) yield source.subarray(at, at + CHUNK);
+    for (let at = 0; at < source.byteLength; at += pieceBytes) yield source.subarray(at, at + pieceBytes);
     return;
   }
-  const held = new Uint8Array(CHUNK);
+  let held: Uint8Array | undefined;
   let filled = 0;
   for await (const piece of source())
     for (let at = 0; at < piece.byteLength;) {
-      const part = piece.subarray(at, at + CHUNK - filled);
+      const part = piece.subarray(at, at + pieceBytes - filled);
+      at += part.byteLength;
+      if (part.byteLength === pieceBytes) {
+        yield part;
+        continue;
+      }
+      held ??= new Uint8Array(pieceBytes);
       held.set(part, filled);
       filled += part.byteLength;
-      at += part.byteLength;
-      if (filled === CHUNK) {
+      if (filled === pieceBytes) {
         yield held;
         filled = 0;
       }
     }
-  if (filled > 0) yield held.subarray(0, filled);
+  if (held && filled > 0) yield held.subarray(0, filled);
 }
 
 /** WebGPU writes whole words, and Dawn no shared memory. */

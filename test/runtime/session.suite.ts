@@ -627,7 +627,12 @@ export function sessionSuite(wanted: string): void {
     it("is repaired once a run, before it and in its middle", async () => {
       const { plan, constants } = twoStep();
       const devices = [await opened.reopen()];
-      const session = await createSession(devices[0]!, plan, constants, {
+      let readings = 0;
+      const source = async function* (): AsyncGenerator<Uint8Array> {
+        readings++;
+        yield constants;
+      };
+      const session = await createSession(devices[0]!, plan, source, {
         async recreate() {
           devices.push(await opened.reopen());
           return devices.at(-1)!;
@@ -644,6 +649,7 @@ export function sessionSuite(wanted: string): void {
       expect([...(await run)["out"]!.data]).toEqual(expected(3));
       expect(submitted()).toBe(true);
       expect(session.stats.rebuilds).toBe(2);
+      expect(readings).toBe(3);
       expect(session.device).toBe(devices[2]);
       await session.dispose();
       for (const d of devices) d.destroy();
