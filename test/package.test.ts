@@ -65,9 +65,11 @@ afterAll(() => rmSync(project, { recursive: true, force: true }));
 describe("the package", () => {
   it("holds what it needs and nothing of the tests", () => {
     for (const file of [
-      "dist/index.js",
       "dist/index.d.ts",
-      "dist/runtime/index.js",
+      "dist/runtime/index.d.ts",
+      "dist/lib/index.js",
+      "dist/lib/runtime.js",
+      "dist/lib/LICENSES.txt",
       "dist/cli.js",
       "dist/bin/cli.js",
       "dist/bin/LICENSES.txt",
@@ -100,13 +102,16 @@ const wanted = [0, 1].map((i) => [0, 1, 2].reduce((n, j) =>
 let refused = "";
 try { compile({ name: "bad.model", text: "model m (x: f32[2]) -> f32[3] { return x }" }); }
 catch (e) { if (e instanceof InputError) refused = e.diagnostics[0].code; }
+const none = { features: new Set(), limits: {} };
+const failure = await createSession(none, compiled.plan, new Uint8Array()).catch((e) => e);
 console.log(JSON.stringify({
+  sameClass: failure instanceof InputError && failure.diagnostics[0].code,
   far: Math.max(...wanted.map((w, i) => Math.abs(w - y.data[i]))),
-  dispatches: compiled.plan.entries[0].dispatches.length, refused, session: typeof createSession,
+  dispatches: compiled.plan.entries[0].dispatches.length, refused,
 }));`,
     );
     const said = JSON.parse(run(process.execPath, ["use.mjs"], project)) as Record<string, unknown>;
-    expect(said).toMatchObject({ dispatches: 1, refused: "shape-mismatch", session: "function" });
+    expect(said).toMatchObject({ dispatches: 1, refused: "shape-mismatch", sameClass: "device-feature" });
     expect(said["far"]).toBeLessThan(1e-6);
   });
 
@@ -152,18 +157,36 @@ export async function logits(device: GPUDevice, weights: ReadonlyMap<string, Ten
     expect(readFileSync(join(project, "page.html"), "utf8")).toMatch(/^<!doctype html>/i);
   });
 
-  it("names every package whose code is in the command", () => {
-    const bin = join(installed, "dist/bin");
-    const licences = readFileSync(join(bin, "LICENSES.txt"), "utf8");
-    const inside = readdirSync(bin)
-      .filter((f) => f.endsWith(".js"))
-      .flatMap((f) => [
-        ...readFileSync(join(bin, f), "utf8").matchAll(
-          /^(?:\/\/| {2}") ?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm,
-        ),
-      ])
-      .map(([, name]) => name!);
-    expect(inside).toContain("chevrotain");
-    for (const name of new Set(inside)) expect(licences).toContain(`\n\n${name} `);
+  it("is one library: what two entry points share is there once, and the runtime brings no compiler", () => {
+    const lib = join(installed, "dist/lib");
+    const files = readdirSync(lib).filter((f) => f.endsWith(".js"));
+    const texts = new Map(files.map((f) => [f, readFileSync(join(lib, f), "utf8")]));
+    for (const once of [/^(?:var|let|class) InputError\b/m, /^(?:var|let|class) Session\b/m])
+      expect([...texts.values()].filter((text) => once.test(text))).toHaveLength(1);
+    const loaded = (file: string): readonly string[] => [
+      file,
+      ...[...texts.get(file)!.matchAll(/from "\.\/([^"]+)"/g)].flatMap(([, next]) => loaded(next!)),
+    ];
+    for (const file of loaded("runtime.js")) {
+      expect(texts.get(file)).not.toMatch(/^\/\/ (src\/(parser|passes|codegen|ops)|node_modules)\//m);
+      expect(texts.get(file)).not.toMatch(/^import .*"node:/m);
+    }
+  });
+
+  it("names every package whose code is in the bundles", () => {
+    for (const name of ["bin", "lib"]) {
+      const folder = join(installed, "dist", name);
+      const licences = readFileSync(join(folder, "LICENSES.txt"), "utf8");
+      const inside = readdirSync(folder)
+        .filter((f) => f.endsWith(".js"))
+        .flatMap((f) => [
+          ...readFileSync(join(folder, f), "utf8").matchAll(
+            /^(?:\/\/| {2}") ?node_modules\/((?:@[^/]+\/)?[^/]+)\//gm,
+          ),
+        ])
+        .map(([, found]) => found!);
+      expect(inside).toContain("chevrotain");
+      for (const found of new Set(inside)) expect(licences).toContain(`\n\n${found} `);
+    }
   });
 });
