@@ -19,6 +19,7 @@ import { exportOnnx } from "../src/onnx/export.ts";
 import { denseExperts } from "../src/passes/dense-experts.ts";
 import { applyPass } from "../src/passes/run.ts";
 import { loopedOnnx } from "./looped.ts";
+import { moeOnnx } from "./moe-operator.ts";
 
 export interface Model {
   /** Relative to the root of the repository. */
@@ -82,14 +83,19 @@ export function inputsOf(graph: Graph, { dims }: Model): Readonly<Record<string,
   );
 }
 
-/** How routed experts are written: every expert on every token, or each on the rows that chose it, found while running. */
-export type OnnxForm = "dense" | "looped";
+/**
+ * How routed experts are written: every expert on every token, each on the rows that chose it, found while running, or as onnxruntime's
+ * own operator, with weights as they are or of four bits.
+ */
+export type OnnxForm = "dense" | "looped" | "moe" | "qmoe";
 
 /** The model as ONNX, its sizes fixed: what a peer is given. */
 export function onnxOf(model: Model, form: OnnxForm = "dense"): Uint8Array {
   const graph = graphOf(model);
   const weights = weightsOf(graph);
-  if (form === "looped") return loopedOnnx(graph, weights, model.dims["T"]!);
+  const tokens = model.dims["T"]!;
+  if (form === "looped") return loopedOnnx(graph, weights, tokens);
+  if (form !== "dense") return moeOnnx(graph, weights, tokens, form === "moe" ? 32 : 4);
   return exportOnnx(withDenseExperts(graph), weights, { dims: model.dims, lookup: lookupOp });
 }
 

@@ -14,6 +14,14 @@ export const peers: readonly Peer[] = [
   onnxruntime("onnxruntime-cpu", "cpu", "onnxruntime-node, CPU provider, all graph optimizations"),
   onnxruntime("onnxruntime-webgpu-looped", "webgpu", "the same, with a loop over the experts", "looped"),
   onnxruntime("onnxruntime-cpu-looped", "cpu", "the same, with a loop over the experts", "looped"),
+  onnxruntime("onnxruntime-cpu-moe", "cpu", "the same, with its MoE operator", "moe"),
+  onnxruntime(
+    "onnxruntime-webgpu-qmoe",
+    "webgpu",
+    "the same, with its QMoE operator and weights of 4 bits",
+    "qmoe",
+    0.1,
+  ),
   web("tensorflow.js", "tfjs.js", "poolformer", "TensorFlow.js, WebGPU backend, in Node on Dawn"),
 ];
 

@@ -17,11 +17,13 @@ export function onnxruntime(
   provider: "webgpu" | "cpu",
   doc: string,
   form: OnnxForm = "dense",
+  allowed?: number,
 ): Peer {
   return {
     name,
     doc,
-    ...(form === "looped" && { fits: ({ model }) => hasExperts(graphOf(model)) }),
+    ...(allowed !== undefined && { allowed }),
+    ...(form !== "dense" && { fits: ({ model }) => hasExperts(graphOf(model)) }),
     device: provider === "cpu" ? "cpu" : "gpu",
     async prepare({ model }) {
       const ort = loadOrt();

@@ -40,6 +40,8 @@ export interface AttributeProto {
 export interface NodeProto {
   readonly name: string;
   readonly opType: string;
+  /** Absent: ONNX's own operators. */
+  readonly domain?: string;
   readonly input: readonly string[];
   readonly output: readonly string[];
   readonly attribute: readonly AttributeProto[];
@@ -74,7 +76,7 @@ export interface GraphProto {
 export interface ModelProto {
   readonly irVersion: number;
   /** No domain: ONNX's own operators. */
-  readonly opsetImport: readonly { readonly version: number }[];
+  readonly opsetImport: readonly { readonly domain?: string; readonly version: number }[];
   readonly producerName: string;
   readonly graph: GraphProto;
 }
@@ -95,7 +97,7 @@ const root = protobuf.Root.fromJSON({
       ["producerName", "string", 2],
       ["graph", "GraphProto", 7],
     ),
-    OperatorSetIdProto: message(["version", "int64", 2]),
+    OperatorSetIdProto: message(["domain", "string", 1], ["version", "int64", 2]),
     GraphProto: message(
       ["node", "NodeProto", 1, "repeated"],
       ["name", "string", 2],
@@ -110,6 +112,7 @@ const root = protobuf.Root.fromJSON({
       ["opType", "string", 4],
       ["attribute", "AttributeProto", 5, "repeated"],
       ["docString", "string", 6],
+      ["domain", "string", 7],
     ),
     AttributeProto: message(
       ["name", "string", 1],
