@@ -23,6 +23,7 @@ export const peers: readonly Peer[] = [
     0.1,
   ),
   web("tensorflow.js", "tfjs.js", "poolformer", "TensorFlow.js, WebGPU backend, in Node on Dawn"),
+  web("jax-js", "jax.js", "poolformer", "jax-js, WebGPU backend, in Node on Dawn"),
 ];
 
 /** Only in the pack (npm run bench:pack): they need Python with PyTorch, and a card that it knows. */
