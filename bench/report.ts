@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FirstRun, PeerTimes } from "./measure.ts";
+import type { PeerMemory } from "./memory.ts";
 
 export interface CaseResult {
   readonly case: string;
@@ -13,6 +14,7 @@ export interface CaseResult {
   readonly machine?: string;
   readonly peers: readonly PeerTimes[];
   readonly firstRun: readonly FirstRun[];
+  readonly memory?: readonly PeerMemory[];
 }
 
 export interface Results {
@@ -71,12 +73,18 @@ export function tablesOf(results: Results): string {
   return [title, ...results.cases.map((c) => caseTable(c))].join("\n");
 }
 
+const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
 const ms = (x: number): string => x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0);
 
 export function caseTable(c: CaseResult): string {
   const rate = (p: PeerTimes) => ((2 * c.macs) / p.median / 1e6).toFixed(1);
   const ratio = (p: PeerTimes) =>
     `${p.ratio.median.toFixed(2)} (${p.ratio.p10.toFixed(2)}-${p.ratio.p90.toFixed(2)})`;
+  const peak = (p: PeerTimes): string => {
+    const m = c.memory?.find((x) => x.peer === p.peer);
+    return m ? `${mib(m.firstRun)}, ${mib(m.allRuns)}` : "";
+  };
+  const measured = (c.memory?.length ?? 0) > 0;
   const rows = c.peers.map((p) => [
     p.peer,
     ms(p.median),
@@ -84,8 +92,12 @@ export function caseTable(c: CaseResult): string {
     rate(p),
     ratio(p),
     p.difference.toExponential(1),
+    ...(measured ? [peak(p)] : []),
   ]);
-  const head = ["", "median ms", "p90 ms", "GFLOP/s", "times tokenloom (p10-p90)", "difference"];
+  const head = [
+    ...["", "median ms", "p90 ms", "GFLOP/s", "times tokenloom (p10-p90)", "difference"],
+    ...(measured ? ["peak memory MiB: first run, all"] : []),
+  ];
   const lines = [
     `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds${c.machine === undefined ? "" : `, on ${c.machine}`}`,
     "",

@@ -5,6 +5,7 @@
 //   --peer NAME     only this peer, and tokenloom (may be repeated)
 //   --runs N        rounds; default 15
 //   --first-run     also time the first run, in fresh processes without shader caches
+//   --memory        also measure peak memory, in fresh processes that hold the runtime and the model alone
 //   --device NAME   auto, lavapipe or embedded: the Vulkan driver that all peers get
 //   --save          write bench/results and the tables of docs/performance.md
 
@@ -16,6 +17,7 @@ import { systemDrivers } from "../src/runtime/dawn-node.ts";
 import { embeddedDriver } from "../src/runtime/embedded-node.ts";
 import { cases, type Case } from "./cases.ts";
 import { measureCase, measureFirstRun } from "./measure.ts";
+import { measureMemory } from "./memory.ts";
 import { graphOf } from "./models.ts";
 import { peers } from "./peers/index.ts";
 import { caseTable, save, updatePage, type CaseResult } from "./report.ts";
@@ -27,6 +29,7 @@ const { values: options } = parseArgs({
     peer: { type: "string", multiple: true },
     runs: { type: "string", default: "15" },
     "first-run": { type: "boolean", default: false },
+    memory: { type: "boolean", default: false },
     device: { type: "string", default: "auto" },
     save: { type: "boolean", default: false },
   },
@@ -69,6 +72,9 @@ function macsOf({ model }: Case): number {
   return evaluateDim(graphStats(graphOf(model)).macs, model.dims);
 }
 
+/** Behind the first. What peers keep for later is there after a few. */
+const MEMORY_RUNS = 5;
+
 const runs = Number(options.runs);
 if (!Number.isInteger(runs) || runs < 1) fail("--runs is a whole number of at least 1");
 const groups = options.group ?? [];
@@ -97,7 +103,11 @@ for (const c of chosenCases) {
   const firstRun = options["first-run"]
     ? await measureFirstRun(c.name, fitting, Math.min(runs, 3), env, say)
     : [];
-  const result: CaseResult = { case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun };
+  const memory = options.memory ? await measureMemory(c, fitting, MEMORY_RUNS, env, say) : undefined;
+  const result: CaseResult = {
+    ...{ case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun },
+    ...(memory && { memory }),
+  };
   console.log(caseTable(result));
   // After each case: a run that is stopped has lost none of those before.
   if (options.save) keep(result);

@@ -3,17 +3,17 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { dawnFlags, createGpu, type DawnLibrary } from "../../src/runtime/dawn-node.ts";
 import { awaitDevice } from "../../src/runtime/wait.ts";
 import type { Tensor } from "../../src/ir/tensor.ts";
 import type { Case } from "../cases.ts";
 import { graphOf, inputsOf, onnxOf, weightsOf } from "../models.ts";
+import { browser } from "./browser.ts";
 import { stopwatch, type Outputs, type Peer } from "./peer.ts";
 
 const folder = join(import.meta.dirname, "web");
 
 /** What a program of `peers/web` exports. */
-interface Program {
+export interface Program {
   prepare(given: {
     readonly weights: Readonly<Record<string, Tensor>>;
     readonly inputs: Readonly<Record<string, Tensor>>;
@@ -60,40 +60,3 @@ export function web(name: string, program: string, takes: "onnx" | "poolformer",
 
 const isPoolFormer = ({ model }: Case): boolean =>
   model.file === "examples/poolformer.model" && model.config === "s12";
-
-interface Counted {
-  dispatches: number;
-  submits: number;
-}
-
-/** Makes `navigator.gpu` and the classes of WebGPU, and counts what is asked of them from then on. */
-async function browser(): Promise<Counted> {
-  const { globals, ...dawn } = (await import("webgpu")) as unknown as DawnLibrary & {
-    readonly globals: Readonly<Record<string, unknown>>;
-  };
-  Object.assign(globalThis, globals);
-  const gpu = createGpu(dawn, dawnFlags({ safe: false }));
-  const value = { gpu, userAgent: "node", hardwareConcurrency: 1 };
-  Object.defineProperty(globalThis, "navigator", { value, configurable: true, writable: true });
-  const counted = { dispatches: 0, submits: 0 };
-  count("GPUComputePassEncoder", ["dispatchWorkgroups", "dispatchWorkgroupsIndirect"], () => {
-    counted.dispatches++;
-  });
-  count("GPUQueue", ["submit"], () => {
-    counted.submits++;
-  });
-  return counted;
-}
-
-function count(type: string, methods: readonly string[], note: () => void): void {
-  const { prototype } = (globalThis as unknown as Record<string, { prototype: Methods }>)[type]!;
-  for (const method of methods) {
-    const original = prototype[method]!;
-    prototype[method] = function (...given) {
-      note();
-      return original.apply(this, given);
-    };
-  }
-}
-
-type Methods = Record<string, (this: unknown, ...given: unknown[]) => unknown>;

@@ -37,6 +37,15 @@ it("a table has a line for each peer", () => {
   );
 });
 
+it("peak memory is a column where it was measured", () => {
+  const ratio = { median: 1, p10: 1, p90: 1 };
+  const peer = { peer: "x", times: [1], median: 1, p90: 1, ratio, difference: 0, stats: {} };
+  const memory = [{ peer: "x", firstRun: 100 * 2 ** 20, allRuns: 120 * 2 ** 20 }];
+  const text = caseTable({ case: "c", doc: "a case", macs: 1, peers: [peer], firstRun: [], memory });
+  expect(text).toContain("peak memory MiB: first run, all");
+  expect(text.split("\n").at(-2)).toMatch(/\| 0\.0e\+0 +\| 100, 120 +\|$/);
+});
+
 it("results of a day keep cases that were not measured again, and where those ran", () => {
   const of = (machine: string, ...names: readonly string[]) => ({
     ...{ date: "2026-01-31", adapter: "a", machine, node: "20" },

@@ -26,7 +26,8 @@ export interface Ort {
   readonly env: { logLevel: string; readonly versions: Readonly<Record<string, string>> };
   readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => OrtTensor;
   readonly InferenceSession: {
-    create(model: Uint8Array, options: Readonly<Record<string, unknown>>): Promise<OrtSession>;
+    /** Of the bytes of a model or the path of its file. */
+    create(model: Uint8Array | string, options: Readonly<Record<string, unknown>>): Promise<OrtSession>;
   };
 }
 
