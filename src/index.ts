@@ -159,16 +159,21 @@ export function compile(source: SourceText, options: CompileOptions = {}): Compi
 /** From graphs (elaborated, or read from text) to a plan. */
 export function compileModule(module: Module, options: CompileOptions = {}, front?: KnownOfFront): Compiled {
   const behind = optimizeModule(module, options, front);
-  const lowered = lowerModule(behind.optimized, {
+  const lowered = lowerAs(behind, behind.optimized);
+  return { ...behind, plan: lowered.plan, kernels: lowered.kernels, lowered };
+}
+
+/** Grouped graphs to a plan, with the options of a compilation. */
+export function lowerAs({ options, settings }: Optimized, grouped: Module): Lowered {
+  return lowerModule(grouped, {
     target: options.target ?? baseline,
     compiler: version,
-    settings: settingsOf(behind.settings, options),
+    settings: settingsOf(settings, options),
     ...(options.schedules && { schedules: options.schedules }),
     ...(options.sizes && { sizes: options.sizes }),
     ...(options.tuned && { tuned: options.tuned }),
     ...(options.firstRunWeight !== undefined && { firstRunWeight: options.firstRunWeight }),
   });
-  return { ...behind, plan: lowered.plan, kernels: lowered.kernels, lowered };
 }
 
 type KnownOfFront = Omit<Front, "module">;

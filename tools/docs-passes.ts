@@ -69,7 +69,7 @@ function section(p: Pass): string[] {
     "",
     p.doc,
     "",
-    `- numerics: ${p.numerics}${domain}`,
+    `- numerics: ${p.numerics}${p.roundsOnly ? ", by rounding alone" : ""}${domain}`,
     `- runs: ${levels[p.level]}`,
     ...(p.needs.length > 0 ? [`- needs: ${p.needs.join(", ")}`] : []),
     ...(p.gives.length > 0 ? [`- gives: ${p.gives.join(", ")}`] : []),

@@ -1,25 +1,23 @@
-// Where a wrong answer comes from: the first pass that changes the meaning in f64, and in it the rewrite; else the first kernel whose result
-// is not that of its group.
+// Where a wrong answer comes from: the first pass that changes the meaning in f64, and in it the rewrite; else the first kernel that does not
+// make what its group makes of the same numbers.
 
-import { lowerModule } from "../codegen/lower.ts";
-import { packConstants } from "../codegen/pack.ts";
-import { evaluate } from "../ir/evaluate.ts";
-import { preparedValues, type Graph, type Node } from "../ir/graph.ts";
+import { evaluate, type Evaluated } from "../ir/evaluate.ts";
+import type { Graph, Node } from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
 import { lookupOp } from "../ops/index.ts";
 import { findWrongRewrite } from "../passes/bisect.ts";
 import type { Step } from "../passes/run.ts";
 import type { OpenedDevice } from "../runtime/device-node.ts";
-import { createSession } from "../runtime/session.ts";
 import { showLocation, type Location } from "../support/source.ts";
+import { measureKernels } from "./measure-kernels.ts";
 import {
   allowed,
-  difference,
+  isApproximate,
   measured,
   observe,
   relative,
   relativeDifference,
-  scaleOf,
+  roundingOf,
   type Checked,
   type Measured,
 } from "./measure.ts";
@@ -49,12 +47,14 @@ export async function findFault(c: Checked, device: OpenedDevice, tolerance: num
 
 function faultOfPass(c: Checked, { step, before, measure }: Measured): Fault {
   const { pass } = step;
-  const isWrong = (graph: Graph): boolean =>
-    !(relative(before, evaluate(graph, c.weights, c.inputs, { dims: c.dims })) <= allowed(pass.numerics));
+  const evaluated = (graph: Graph): Evaluated =>
+    evaluate(graph, c.weights, c.inputs, { dims: c.dims, rounding: roundingOf(pass) });
+  const was = pass.roundsOnly ? evaluated(step.before) : before;
+  const isWrong = (graph: Graph): boolean => !(relative(was, evaluated(graph)) <= allowed(pass));
   const target = c.compiled.plan.target;
   const wrong = findWrongRewrite(pass, step.before, { target, lookup: lookupOp }, isWrong);
   const node = firstChanged(c, step);
-  const head = `the first wrong step is pass ${pass.name}, which declares ${pass.numerics} and changes the outputs by ${measure.difference.toExponential(2)}`;
+  const head = `the first wrong step is pass ${pass.name}, which declares ${pass.numerics} and changes the outputs by ${(measure.unrounded ?? measure.difference).toExponential(2)}${pass.roundsOnly ? " without rounding" : ""}`;
   const spans = wrong?.event.spans ?? node?.spans ?? [];
   const where = spans.length > 0 ? `; it comes from ${spans.map(showLocation).join(", ")}` : "";
   const what = wrong
@@ -80,14 +80,15 @@ function faultOfPass(c: Checked, { step, before, measure }: Measured): Fault {
 
 /** The first node after the pass whose value was another before it: ids survive rewriting, so equal ids mean equal values. */
 function firstChanged(c: Checked, { pass, before, after }: Step): Node | undefined {
-  const { values } = observe(c, before);
+  const { values } = observe(c, before, roundingOf(pass));
   let found: Node | undefined;
   evaluate(after, c.weights, c.inputs, {
     dims: c.dims,
+    rounding: roundingOf(pass),
     observe: (n, results) => {
       found ??= n.results.some((r, i) => {
         const was = values.get(r.id)?.value;
-        return was && !(relativeDifference(was, results[i]!) <= allowed(pass.numerics));
+        return was && !(relativeDifference(was, results[i]!) <= allowed(pass));
       })
         ? n
         : undefined;
@@ -97,54 +98,21 @@ function firstChanged(c: Checked, { pass, before, after }: Step): Node | undefin
 }
 
 async function faultOfKernel(c: Checked, device: OpenedDevice, tolerance: number): Promise<Fault> {
-  const graph = c.compiled.optimized.graphs[c.entry]!;
-  const { values } = observe(c, graph);
-  const lowered = lowerModule(
-    { name: c.compiled.module.name, graphs: [tapAll(graph)] },
-    {
-      target: device.target,
-      compiler: c.compiled.plan.compiler,
-      schedules: c.compiled.options.schedules ?? {},
-    },
-  );
-  const session = await createSession(
-    device.device,
-    lowered.plan,
-    packConstants(lowered.prepared, c.weights),
-  );
-  const got = await session.run(c.inputs, { dims: c.dims });
-  await session.dispose();
-  for (const d of lowered.plan.entries[0]!.dispatches)
-    for (const id of d.nodes) {
-      const want = values.get(id)?.value;
-      if (!want) continue;
-      const off = difference(got[id]!, want);
-      if (off <= tolerance * Math.max(1, scaleOf(want))) continue;
-      const kernel = lowered.kernels[d.kernel]!.name;
-      const lines = d.locations.map(showLocation).join(", ");
-      return {
-        text: `the first wrong kernel is ${kernel}, which makes ${id} and is off by ${off.toExponential(2)}; it comes from ${lines}`,
-        entry: graph.name,
-        kernel,
-        value: id,
-        difference: off,
-        locations: d.locations,
-      };
-    }
+  const { measures } = await measureKernels(c, device, tolerance);
+  const entry = c.compiled.plan.entries[c.entry]!.name;
+  const wrong = measures.find((m) => !m.ok);
+  if (!wrong)
+    return {
+      text: isApproximate(c)
+        ? "every pass and every kernel is right by itself, and the plan gives other numbers: look at its memory and its order"
+        : "every kernel is right by itself: the differences add up over the layers",
+      entry,
+      locations: [],
+    };
+  const { kernel, value, difference, locations } = wrong;
+  const lines = locations.map(showLocation).join(", ");
   return {
-    text: "every kernel is right by itself: the differences add up over the layers",
-    entry: graph.name,
-    locations: [],
+    text: `the first wrong kernel is ${kernel}, which makes ${value} and is off by ${difference.toExponential(2)}; it comes from ${lines}`,
+    ...{ entry, kernel, value, difference, locations },
   };
-}
-
-/** The same graph with the result of every group as an output. */
-function tapAll(graph: Graph): Graph {
-  const prepared = preparedValues(graph);
-  const taps = graph.nodes
-    .filter((n) => n.body !== undefined)
-    .flatMap((n) =>
-      n.results.filter((r) => !prepared.has(r.id)).map((r) => ({ name: r.id, value: r.id, spans: n.spans })),
-    );
-  return { ...graph, outputs: taps };
 }

@@ -2,11 +2,11 @@
 // states compared for the verdict, and every value that both have, for the place.
 
 import type { Compiled } from "../index.ts";
-import { evaluate, type Evaluated } from "../ir/evaluate.ts";
+import { evaluate, type Evaluated, type Rounding } from "../ir/evaluate.ts";
 import type { Graph, Node, ValueId } from "../ir/graph.ts";
 import { printNode } from "../ir/print.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import type { Numerics } from "../passes/pass.ts";
+import type { Numerics, Pass } from "../passes/pass.ts";
 import type { Step } from "../passes/run.ts";
 import type { Location } from "../support/source.ts";
 
@@ -28,6 +28,8 @@ export interface PassMeasure {
   readonly allowed: number | null;
   /** Whether the pass did anything. */
   readonly changed: boolean;
+  /** Of a pass that only rounds: the difference where nothing is rounded, before and after it. `allowed` is of this one. */
+  readonly unrounded?: number;
   /** Of outputs and states, relative to the largest value of each. */
   readonly difference: number;
   readonly ok: boolean;
@@ -82,9 +84,12 @@ function pairsOf(a: Tensors, b: Tensors): readonly (readonly [Tensor, Tensor | u
   return Object.entries(a).map(([name, t]) => [t, b[name]] as const);
 }
 
-/** What a contract allows, relative to the largest value. */
-export const allowed = (numerics: Numerics): number =>
-  numerics === "approximates" ? Infinity : numerics === "exact" ? 0 : 1e-10;
+/** What a contract allows, relative to the largest value; of a pass that only rounds, where nothing is rounded. */
+export const allowed = ({ numerics, roundsOnly }: Pass): number =>
+  numerics === "exact" ? 0 : numerics === "reassociates" || roundsOnly ? 1e-10 : Infinity;
+
+/** How a pass is held to what it promises. */
+export const roundingOf = (pass: Pass): Rounding => (pass.roundsOnly ? "none" : "each");
 
 /** An evaluation with the values of its nodes, up to what memory has room for. */
 export interface Observed {
@@ -95,11 +100,12 @@ export interface Observed {
 /** Elements of f64 that are kept of one evaluation. */
 const mostElements = 2 ** 26;
 
-export function observe(c: Checked, graph: Graph): Observed {
+export function observe(c: Checked, graph: Graph, rounding: Rounding = "each"): Observed {
   const values = new Map<ValueId, { readonly node: Node; readonly value: Tensor }>();
   let kept = 0;
   const evaluated = evaluate(graph, c.weights, c.inputs, {
     dims: c.dims,
+    rounding,
     observe: (node, results) =>
       node.results.forEach((r, i) => {
         const value = results[i]!;
@@ -117,23 +123,80 @@ export interface Measured {
 }
 
 /** Every pass, before against after, in f64; lazily, so that a reader may end behind the first wrong one. */
-export function* measured(c: Checked): Iterable<Measured> {
+export function* measured(c: Checked, steps: readonly Step[] = stepsOf(c)): Iterable<Measured> {
   const graph = c.compiled.module.graphs[c.entry]!;
   let before = observe(c, graph);
-  for (const step of c.compiled.steps[c.entry]!) {
+  for (const step of steps) {
     const after = step.changed ? observe(c, step.after) : before;
-    yield { step, before: before.evaluated, measure: measureOf(graph.name, step, before, after) };
+    yield {
+      step,
+      before: before.evaluated,
+      measure: measureOf(graph.name, step, before, after, unrounded(c, step)),
+    };
     before = after;
   }
 }
 
-function measureOf(entry: string, step: Step, before: Observed, after: Observed): PassMeasure {
+const stepsOf = (c: Checked): readonly Step[] => c.compiled.steps[c.entry]!;
+
+/**
+ * Is what runs another function than the model as written? A pass changed it that was asked to, or numbers are stored in f16. Then the
+ * tolerance of f32 is one for kernels and for lossless passes, and not for outputs.
+ */
+export function isApproximate(c: Checked): boolean {
+  const stored = c.compiled.optimized.graphs[c.entry]!.nodes.flatMap((n) => n.results);
+  return stepsOf(c).some(approximates) || stored.some((r) => r.type.dtype === "f16");
+}
+
+const approximates = (s: Step): boolean => s.changed && s.pass.numerics === "approximates";
+
+/** The steps that did something, lossless ones that follow each other taken as one. */
+export function stretches(c: Checked): readonly Step[] {
+  const out: Step[] = [];
+  for (const step of stepsOf(c).filter((s) => s.changed)) {
+    const last = out.at(-1);
+    if (last === undefined || approximates(last) || approximates(step)) out.push(step);
+    else out[out.length - 1] = joined(last, step);
+  }
+  return out;
+}
+
+function joined(a: Step, b: Step): Step {
+  const numerics = a.pass.numerics === "exact" ? b.pass.numerics : a.pass.numerics;
+  const name = `${a.pass.name}, ${b.pass.name}`;
+  return { ...b, before: a.before, pass: { ...b.pass, name, numerics } };
+}
+
+/** What a pass that only rounds changes beside that. */
+function unrounded(c: Checked, { pass, changed, before, after }: Step): number | undefined {
+  if (!changed || !pass.roundsOnly) return undefined;
+  const [was, is] = [before, after].map((g) =>
+    evaluate(g, c.weights, c.inputs, { dims: c.dims, rounding: "none" }),
+  );
+  return relative(was!, is!);
+}
+
+function measureOf(
+  entry: string,
+  step: Step,
+  before: Observed,
+  after: Observed,
+  bare: number | undefined,
+): PassMeasure {
   const { name, numerics } = step.pass;
   const off = step.changed ? relative(before.evaluated, after.evaluated) : 0;
-  const most = allowed(numerics);
+  const most = allowed(step.pass);
   const { compared, worst } = step.changed ? worstOf(before, after) : { compared: 0 };
   return {
-    ...{ entry, pass: name, contract: numerics, changed: step.changed, difference: off, ok: off <= most },
+    ...{
+      entry,
+      pass: name,
+      contract: numerics,
+      changed: step.changed,
+      difference: off,
+      ok: (bare ?? off) <= most,
+    },
+    ...(bare !== undefined && { unrounded: bare }),
     allowed: Number.isFinite(most) ? most : null,
     compared,
     ...(worst && { worst }),

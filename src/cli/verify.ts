@@ -1,5 +1,7 @@
 // `verify`: is the GPU's answer the model's meaning? Holds it against the CPU reference in f64 (and stored results), and where they differ
-// names the first pass and its rewrite, else the first kernel, that is wrong, with its model lines.
+// names the first pass and its rewrite, else the first kernel, that is wrong, with its model lines. Where the function was changed on
+// request (f16, fewer bits, fewer tokens) the distance from the model as written is what that costs, and no error: then all else is held,
+// pass by pass and kernel by kernel.
 
 import type { Command } from "commander";
 import { weightSpecs } from "./adapter.ts";
@@ -13,7 +15,17 @@ import { error, InputError } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
 import { colors, compileFile, need, print, settings, showJson } from "./common.ts";
 import { findFault, type Fault } from "./fault.ts";
-import { difference, measured, scaleOf, type Checked, type PassMeasure, type WorstNode } from "./measure.ts";
+import { measureKernels, type KernelMeasure } from "./measure-kernels.ts";
+import {
+  difference,
+  isApproximate,
+  measured,
+  scaleOf,
+  stretches,
+  type Checked,
+  type PassMeasure,
+  type WorstNode,
+} from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { dimsFor, dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";
@@ -76,6 +88,7 @@ async function verify(file: string, flags: VerifyFlags): Promise<void> {
       tolerance,
       outputs: results.flatMap((r) => r.outputs),
       passes: results.flatMap((r) => r.passes),
+      kernels: results.flatMap((r) => r.kernels.map((k) => ({ entry: r.entry, ...k }))),
       fault: results.find((r) => r.fault)?.fault,
     });
   else {
@@ -92,12 +105,16 @@ interface OutputMeasure {
   readonly against: string;
   readonly difference: number;
   readonly scale: number;
+  /** Is it held to the tolerance? Otherwise it is what was asked for that makes the difference. */
+  readonly held: boolean;
 }
 
 interface Verified {
   readonly entry: string;
   readonly outputs: readonly OutputMeasure[];
   readonly passes: readonly PassMeasure[];
+  /** Where outputs alone say too little. */
+  readonly kernels: readonly KernelMeasure[];
   readonly fault?: Fault;
 }
 
@@ -111,27 +128,38 @@ async function verifyEntry(
   const entry = c.compiled.plan.entries[c.entry]!.name;
   const meaning = evaluate(c.compiled.module.graphs[c.entry]!, c.weights, c.inputs, { dims: c.dims });
   const got = await session.run(c.inputs, { dims: c.dims, entry });
-  const outputs: OutputMeasure[] = Object.entries(meaning.outputs).map(([name, t]) => ({
-    entry,
-    name,
-    against: "CPU reference, f64",
-    difference: difference(got[name]!, t),
-    scale: scaleOf(t),
-  }));
-  if (flags.expected !== undefined)
-    outputs.push(...(await against(flags, got)).map((r) => ({ entry, ...r })));
-  const passes = flags.passes ? [...measured(c)].map((m) => m.measure) : [];
-  const bad = outputs.some((r) => !(r.difference <= tolerance)) || passes.some((p) => !p.ok);
-  return { entry, outputs, passes, ...(bad && { fault: await findFault(c, device, tolerance) }) };
+  const approximate = isApproximate(c);
+  const from = (wanted: Tensors, against: string, held: boolean): OutputMeasure[] =>
+    Object.entries(wanted).map(([output, t]) => ({
+      ...{ entry, name: output, against, held },
+      ...{ difference: difference(got[output]!, t), scale: scaleOf(t) },
+    }));
+  const alone = approximate ? await measureKernels(c, device, tolerance) : undefined;
+  const outputs = [
+    ...from(meaning.outputs, approximate ? "model as written, f64" : "CPU reference, f64", !approximate),
+    ...(alone ? from(alone.outputs, "same kernels one by one", true) : []),
+    ...(flags.expected !== undefined ? (await against(flags, got)).map((r) => ({ entry, ...r })) : []),
+  ];
+  const steps = flags.passes ? c.compiled.steps[c.entry]! : approximate ? stretches(c) : [];
+  const passes = steps.length > 0 ? [...measured(c, steps)].map((m) => m.measure) : [];
+  const kernels = alone?.measures ?? [];
+  const bad =
+    outputs.some((r) => !isRight(r, tolerance)) || passes.some((p) => !p.ok) || kernels.some((k) => !k.ok);
+  return { entry, outputs, passes, kernels, ...(bad && { fault: await findFault(c, device, tolerance) }) };
 }
+
+type Tensors = Readonly<Record<string, Tensor>>;
+
+const isRight = (o: OutputMeasure, tolerance: number): boolean => !o.held || o.difference <= tolerance;
 
 function showVerified(r: Verified, tolerance: number, several: boolean): void {
   const of = several ? `${r.entry}: ` : "";
   const mark = (ok: boolean): string => (ok ? colors.green("ok  ") : colors.red("BAD "));
   for (const o of r.outputs)
     print(
-      `${mark(o.difference <= tolerance)} ${of}${o.name}  differs by at most ${o.difference.toExponential(2)} from the ${o.against}  (values up to ${o.scale.toPrecision(3)})`,
+      `${o.held ? mark(isRight(o, tolerance)) : "cost"} ${of}${o.name}  differs by at most ${o.difference.toExponential(2)} from the ${o.against}  (values up to ${o.scale.toPrecision(3)})`,
     );
+  if (r.kernels.length > 0) print(kernelsText(r.kernels, of, mark));
   for (const p of r.passes.filter((x) => x.changed)) {
     print(`${mark(p.ok)} ${of}pass ${p.pass}: ${passText(p)}`);
     if (p.worst) print(colors.dim(`       most in ${worstText(p.worst)}`));
@@ -145,9 +173,19 @@ function showVerified(r: Verified, tolerance: number, several: boolean): void {
   }
 }
 
+function kernelsText(kernels: readonly KernelMeasure[], of: string, mark: (ok: boolean) => string): string {
+  const share = (k: KernelMeasure): number => k.difference / k.allowed;
+  const worst = kernels.reduce((a, b) => (share(b) > share(a) ? b : a));
+  const wrong = kernels.filter((k) => !k.ok).length;
+  const text = `${kernels.length} results of kernels, each against f64 on the numbers its kernel read`;
+  const most = `${worst.kernel} is off most, by ${worst.difference.toExponential(2)} of ${worst.allowed.toExponential(2)} allowed`;
+  return `${mark(wrong === 0)} ${of}${text}: ${wrong === 0 ? "" : `${wrong} wrong, `}${most}`;
+}
+
 function passText(p: PassMeasure): string {
   const limit = p.allowed === null ? "any" : p.allowed === 0 ? "none" : p.allowed.toExponential(0);
-  return `${p.contract}, relative difference ${p.difference.toExponential(2)}, allowed ${limit}; ${p.compared} values compared`;
+  const rounds = p.unrounded === undefined ? "" : ` by rounding, else ${p.unrounded.toExponential(2)}`;
+  return `${p.contract}, relative difference ${p.difference.toExponential(2)}${rounds}, allowed ${limit}; ${p.compared} values compared`;
 }
 
 function worstText({ node, difference: off, locations }: WorstNode): string {
@@ -168,6 +206,12 @@ async function against(
   const expected = need(await loadInputs([flags.expected!], wanted, {}));
   return Object.entries(got).map(([name, t]) => {
     const want = expected[names[name] ?? name]!;
-    return { name, against: flags.expected!, difference: difference(t, want), scale: scaleOf(want) };
+    return {
+      name,
+      against: flags.expected!,
+      difference: difference(t, want),
+      scale: scaleOf(want),
+      held: true,
+    };
   });
 }

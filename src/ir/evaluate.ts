@@ -16,6 +16,12 @@ import { showType, type TensorType } from "./types.ts";
 
 export type WeightSource = ReadonlyMap<string, Tensor> | ((key: string) => Tensor | undefined);
 
+/**
+ * What is rounded beside the arithmetic. each: every f16 value. stored: those that leave a body, for f16 is how kernels store. none: not
+ * even weights that are to be integers.
+ */
+export type Rounding = "each" | "stored" | "none";
+
 export interface EvaluateOptions {
   /** Default f64. */
   readonly precision?: Precision;
@@ -25,6 +31,9 @@ export interface EvaluateOptions {
   readonly states?: Readonly<Record<string, Tensor>>;
   /** Sees every node after it has run, those of bodies before the node that holds them. */
   observe?(node: Node, results: readonly Tensor[]): void;
+  /** What is read in place of values that nodes of the graph made; `observe` sees what they made. */
+  readonly given?: ReadonlyMap<ValueId, Tensor>;
+  readonly rounding?: Rounding;
 }
 
 export interface Evaluated {
@@ -50,7 +59,7 @@ export function evaluate(
 
   if (binding.empty) return emptyResults(graph, env, precision);
 
-  const run = new Run(precision, binding, graph, weights, options.observe);
+  const run = new Run(precision, binding, graph, weights, options);
   for (const input of graph.inputs) run.set(input.id, input.type, inputs[input.name]!);
   for (const state of graph.states) {
     const given = options.states?.[state.name];
@@ -58,7 +67,7 @@ export function evaluate(
     run.set(state.id, state.type, given ?? initial());
   }
   const kept = new Set([...graph.outputs.map((o) => o.value), ...graph.states.map((s) => s.next)]);
-  run.nodes(graph.nodes, kept);
+  run.nodes(graph.nodes, kept, options.given);
   return {
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, run.get(o.value)])),
     states: Object.fromEntries(graph.states.map((s) => [s.name, run.get(s.next)])),
@@ -156,13 +165,15 @@ class Run {
   readonly #weights: ReadonlyMap<ValueId, { readonly key: string; readonly type: TensorType }>;
   readonly #fetch: (key: string) => Tensor | undefined;
   readonly #observe: EvaluateOptions["observe"];
+  readonly #rounding: Rounding;
+  #inBody = false;
 
   constructor(
     precision: Precision,
     { env, undecided }: Pick<Binding, "env" | "undecided">,
     graph: Graph,
     weights: WeightSource,
-    observe?: EvaluateOptions["observe"],
+    { observe, rounding = "each" }: Pick<EvaluateOptions, "observe" | "rounding"> = {},
   ) {
     this.#precision = precision;
     this.#env = { ...env };
@@ -170,6 +181,7 @@ class Run {
     this.#weights = new Map(graph.weights.map((w) => [w.id, w]));
     this.#fetch = typeof weights === "function" ? weights : (key) => weights.get(key);
     this.#observe = observe;
+    this.#rounding = rounding;
   }
 
   get dims(): DimEnv {
@@ -211,12 +223,20 @@ class Run {
   }
 
   /** Values are let go after their last reader, unless kept. */
-  nodes(nodes: readonly Node[], kept: ReadonlySet<ValueId>): void {
+  nodes(
+    nodes: readonly Node[],
+    kept: ReadonlySet<ValueId>,
+    given: ReadonlyMap<ValueId, Tensor> = new Map(),
+  ): void {
     const lastUse = new Map<ValueId, number>();
     for (const [i, node] of nodes.entries()) for (const id of node.inputs) lastUse.set(id, i);
     for (const [i, node] of nodes.entries()) {
       const results = this.#node(node);
-      for (const [k, r] of node.results.entries()) this.#values.set(r.id, results[k]!);
+      for (const [k, r] of node.results.entries()) {
+        const instead = given.get(r.id);
+        if (instead) this.set(r.id, r.type, instead);
+        else this.#values.set(r.id, results[k]!);
+      }
       this.#observe?.(node, results);
       for (const id of [...node.inputs, ...node.results.map((r) => r.id)])
         if ((lastUse.get(id) ?? i) <= i && !kept.has(id)) this.#values.delete(id);
@@ -242,7 +262,10 @@ class Run {
     if (body.params.length !== node.inputs.length)
       throw new Bug(`${node.op.name} has ${node.inputs.length} inputs for ${body.params.length} parameters`);
     for (const [i, p] of body.params.entries()) this.#values.set(p.id, this.get(node.inputs[i]!));
+    const outer = this.#inBody;
+    this.#inBody = true;
     this.nodes(body.nodes, bodyKept(body));
+    this.#inBody = outer;
     const results = body.results.map((id) => this.get(id));
     for (const id of bodyKept(body)) this.#values.delete(id);
     return results;
@@ -255,6 +278,7 @@ class Run {
     return {
       attrs,
       precision: this.#precision,
+      unrounded: this.#rounding === "none",
       count: node.inputs.length,
       shapes,
       has: (name) => idOf(name) !== undefined,
@@ -289,10 +313,11 @@ class Run {
       );
   }
 
-  /** In the precision of the run; f16 values are rounded wherever they are stored. */
+  /** In the precision of the run; f16 values are rounded where they are stored. */
   #stored(t: Tensor, type: TensorType): Tensor {
     const value = toPrecision(t, this.#precision);
-    if (type.dtype !== "f16") return value;
+    const isWide = this.#rounding === "none" || (this.#rounding === "stored" && this.#inBody);
+    if (type.dtype !== "f16" || isWide) return value;
     return { ...value, data: value.data.map(roundToHalf) };
   }
 }

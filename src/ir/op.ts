@@ -129,6 +129,8 @@ export type AxisRelation =
 export interface ReferenceContext {
   readonly attrs: Attrs;
   readonly precision: Precision;
+  /** Are integers that stand for numbers (`quantize`) to be left as fractions? */
+  readonly unrounded?: boolean;
   readonly count: number;
   /** Input by name; throws Bug when it is not there. */
   input(name: string): Tensor;

@@ -69,8 +69,10 @@ export const quantize = defineOp({
   axes: ([x]) => [(x?.shape ?? []).map(() => other)],
   reference(c) {
     const x = c.input("x");
-    const [q, scale] = [c.result(0), c.result(1)];
+    const [whole, scale] = [c.result(0), c.result(1)];
+    const q = c.unrounded ? { ...whole, data: new Float64Array(whole.data.length) } : whole;
     const most = largestOf(textOf(c.attrs, "type") as PackedType);
+    const rounded = c.unrounded ? (y: number) => y : (y: number) => clamp(roundToEven(y), most);
     eachGroup(x, q, scale, c.attrs, (from, step, count, at) => {
       let largest = 0;
       for (let k = 0; k < count; k++) {
@@ -81,7 +83,7 @@ export const quantize = defineOp({
       const s = Math.fround(largest / most);
       scale.data[at] = s;
       for (let k = 0; k < count; k++)
-        q.data[from + k * step] = s === 0 ? 0 : clamp(roundToEven(x.data[from + k * step]! / s), most);
+        q.data[from + k * step] = s === 0 ? 0 : rounded(x.data[from + k * step]! / s);
     });
     return [q, scale];
   },

@@ -7,7 +7,6 @@ import { inferTypes, type OpLookup } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import type { RewriteEvent } from "../ir/rewrite-types.ts";
 import type { DType } from "../ir/types.ts";
-import { roundToHalf } from "../support/half.ts";
 import { beforeChoices, layers } from "./choices.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
@@ -16,6 +15,7 @@ export const halfStorage: Pass = {
   doc: "Weights and what kernels pass on in f16, sums in f32, as `--storage f16` asks.",
   level: 3,
   numerics: "approximates",
+  roundsOnly: true,
   needs: [],
   gives: [],
   changes: [
@@ -150,7 +150,7 @@ class Narrowing {
     const literal = this.#literal(id);
     const made =
       literal !== undefined && dtype === "f16"
-        ? this.#b.call("constant", [], { value: roundToHalf(literal), dtype, shape: type.shape }, where)
+        ? this.#b.call("constant", [], { value: literal, dtype, shape: type.shape }, where)
         : this.#b.call("cast", [id], { dtype }, where);
     this.#casts.set(key, made);
     return made;

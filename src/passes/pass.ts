@@ -42,6 +42,8 @@ export interface Pass {
   readonly doc: string;
   readonly level: Level;
   readonly numerics: Numerics;
+  /** Of one that approximates: is rounding all that it does? Evaluated without it, the graph is then as before within 1e-10. */
+  readonly roundsOnly?: true;
   /** Where `reassociates` holds: `finite inputs`, `|mean| / deviation < 1e4`. */
   readonly domain?: string;
   /** Does the graph itself ask for it? Then it runs whatever its level is. */

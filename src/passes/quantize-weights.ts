@@ -55,6 +55,7 @@ export const quantizeWeights: Pass = {
   doc: "Weights of layers in 8 or 4 bits with a scale for each group, as `--quantize` asks; int8 unless it says otherwise.",
   level: 3,
   numerics: "approximates",
+  roundsOnly: true,
   needs: [],
   gives: [],
   changes: [
