@@ -131,9 +131,9 @@ const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "ut
 const packages = new Set<string>();
 for (const name of [...Object.keys(dependencies), "onnxruntime-node"]) copyPackage(name, packages);
 await build({
-  entryPoints: ["pack/survey.ts", "pack/ceilings.ts", "pack/sweep.ts", "pack/table.ts", "child.ts"].map((f) =>
-    join(import.meta.dirname, f),
-  ),
+  entryPoints: [
+    ...["pack/survey.ts", "pack/ceilings.ts", "pack/sweep.ts", "pack/table.ts", "child.ts", "compiled.ts"],
+  ].map((f) => join(import.meta.dirname, f)),
   outdir: join(app, "bench"),
   entryNames: "[name]",
   bundle: true,

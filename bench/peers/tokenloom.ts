@@ -1,12 +1,18 @@
-// This compiler, as a program that uses the library sees it.
+// This compiler, as a program sees it that runs a compiled folder: the plan was made for the sizes of the case, with default options.
 
-import { compileModule, elaborateFile, InputError, load, type Session } from "../../src/index.ts";
-import type { Tensor } from "../../src/ir/tensor.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openFolder } from "../../src/cli/folder.ts";
 import { usage } from "../../src/runtime/buffers.ts";
 import { openDevice } from "../../src/runtime/device-node.ts";
+import { loadInputs } from "../../src/runtime/files-node.ts";
+import { createSession, type Session } from "../../src/runtime/session.ts";
 import { bytesOfTensor, type GpuTensor } from "../../src/runtime/transfer.ts";
+import type { Tensor } from "../../src/ir/tensor.ts";
+import { InputError } from "../../src/support/diagnostic.ts";
 import { median } from "../compare.ts";
-import { inputsOf, options, source, weightsOf } from "../models.ts";
+import { compileCase } from "../compiled.ts";
 import { stopwatch, type DeviceTime, type Peer } from "./peer.ts";
 
 const PROFILED_RUNS = 10;
@@ -17,27 +23,21 @@ export const tokenloom: Peer = {
   name: "tokenloom",
   doc: "this compiler, default passes, on Dawn",
   device: "gpu",
-  async prepare({ model }) {
-    const opened = await openDevice();
-    const file = source(model.file);
-    const chosen = options(model);
-    const { module: forWeights, diagnostics } = elaborateFile(file, chosen);
-    if (!forWeights) throw new InputError(diagnostics);
-    const graph = forWeights.graphs[0]!;
-    // Made ahead of time: a program would have them from a file.
-    const weights = new Map(graph.weights.map((w) => [w.key, weightsOf(graph)(w.key)]));
-    const inputs = inputsOf(graph, model);
+  async prepare({ name, model }) {
+    const folder = mkdtempSync(join(tmpdir(), "tokenloom-bench-"));
+    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    const compiling = await compileCase(name, folder);
 
     const { parts, step } = stopwatch();
-    const front = await step("parse and elaborate", () => elaborateFile(file, chosen));
-    const compiled = await step("passes and kernels", () =>
-      compileModule(front.module!, { ...chosen, target: opened.target }, front),
-    );
-    const session = await step("weights, upload, pipelines", () =>
-      load(compiled, (key) => weights.get(key)!, opened.device),
-    );
+    const opened = await step("open device", () => openDevice());
+    const { plan, constants } = await step("read folder", () => openFolder(folder, opened));
+    const session = await step("upload, pipelines", () => createSession(opened.device, plan, constants));
+    const entry = plan.entries[0]!;
+    const { value: inputs, diagnostics } = await loadInputs([], entry.inputs, model.dims, {
+      seedMissing: true,
+    });
+    if (!inputs) throw new InputError(diagnostics);
     await step("first run", () => session.run(inputs));
-    const entry = session.plan.entries[0]!;
     let onDevice: Readonly<Record<string, GpuTensor>> | undefined;
     const there = () => (onDevice ??= uploaded(session, inputs));
     return {
@@ -56,12 +56,11 @@ export const tokenloom: Peer = {
         adapter: opened.name,
         dispatches: entry.dispatches.length,
         kernels: session.plan.kernels.length,
+        "compile ms": compiling,
         "peak bytes": session.stats.peakLiveBytes,
         "host ms": session.stats.hostMilliseconds,
       },
-      async dispose() {
-        await session.dispose();
-      },
+      dispose: () => session.dispose(),
     };
   },
 };
