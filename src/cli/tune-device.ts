@@ -3,7 +3,7 @@
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { fitShaders, fitTiles, type TileFit, type TilePoint } from "../codegen/fit-tiles.ts";
-import { parseSchedule, type ContractionSchedule } from "../codegen/schedule.ts";
+import { parseSchedule, showSchedule, type ContractionSchedule } from "../codegen/schedule.ts";
 import { tileConstants } from "../codegen/tile-cost.ts";
 import { compile, load, seededInput, seededTensor } from "../index.ts";
 import { runsOnCores, type AdapterConstants, type Target } from "../ir/target.ts";
@@ -116,8 +116,10 @@ function schedules(target: Target): readonly ContractionSchedule[] {
         (t) => `workgroup:threads=${t},width=4,step=16`,
       )
     : lanes > 0
-      ? [24, 8, 16, 28, 4, 1].map((rows) => `subgroup:threads=${lanes}x1,tile=${rows}x1,epilogue=staged`)
-      : [4, 8, 2].map((rows) => `register:threads=8x8,tile=${rows}x1`);
+      ? [24, 8, 16, 28, 4, 1].map(
+          (rows) => `subgroup:threads=${lanes}x1,tile=${rows}x1,epilogue=staged,swizzle=4`,
+        )
+      : [4, 8, 2].map((rows) => `register:threads=8x8,tile=${rows}x1,swizzle=4`);
   return texts.map((t) => parseSchedule(t).schedule!);
 }
 
@@ -153,8 +155,7 @@ async function measureTile(
   [rows, reduction, columns]: Shape,
 ): Promise<{ readonly text: string; readonly point: TilePoint }> {
   const source = `model tile (x: f32[M, ${reduction}]) -> f32[M, ${columns}] { return x |> linear(out = ${columns}) @fc }`;
-  const { kind, threads, step, width, stagedEpilogue } = schedule;
-  const asked = `${kind}:threads=${threads.join("x")},tile=${schedule.rows}x${schedule.vectors},width=${width},step=${step},epilogue=${stagedEpilogue ? "staged" : "direct"}`;
+  const asked = showSchedule(schedule);
   const compiled = compile({ name: "tile.model", text: source }, { target, schedules: { "*": asked } });
   const weights = (key: string) =>
     seededTensor(key, key.endsWith("bias") ? [columns] : [columns, reduction], 0, "f32");

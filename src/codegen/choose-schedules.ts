@@ -21,8 +21,8 @@ import type { Bounds } from "./sizes.ts";
 import type { TileSizes } from "./tile-cost.ts";
 import { findTuned, type TunedEntry, type TunedSource } from "./tuned.ts";
 
-/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 500 runs. */
-export const defaultFirstRunWeight = 0.002;
+/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 50 runs. */
+export const defaultFirstRunWeight = 0.02;
 
 export interface ChoiceOptions {
   readonly target: Target;
@@ -158,22 +158,22 @@ export interface Option {
   taken: number;
 }
 
-/** Begins with one schedule for all, the best there is, and goes where another gains more than its shader costs. */
+/** Begins with one schedule for all, the best there is with its shader, and goes where another gains more than its shader costs. */
 export function settle(options: readonly Option[], weight: number): void {
   const time = (o: Option, i: number): number => o.kind.nodes.length * o.ranked[i]!.microseconds;
-  const total = (text: string): number =>
-    options.reduce((sum, o) => {
-      const at = o.texts.indexOf(text);
-      return sum + (at < 0 ? Infinity : time(o, at));
-    }, 0);
+  const shader = (o: Option, i: number): number => weight * 1000 * o.ranked[i]!.shaderMilliseconds;
+  const total = (text: string): number => {
+    const at = options.map((o) => o.texts.indexOf(text));
+    if (at.includes(-1)) return Infinity;
+    return options.reduce((sum, o, k) => sum + time(o, at[k]!), shader(options[0]!, at[0]!));
+  };
   const texts = [...new Set(options.flatMap((o) => o.texts))];
   const best = texts.reduce((a, b) => (total(b) < total(a) ? b : a));
   for (const o of options) o.taken = Math.max(0, o.texts.indexOf(best));
   for (let round = 0; round < 2; round++)
     for (const o of options) {
       const used = new Set(options.filter((x) => x !== o).map((x) => x.texts[x.taken]!));
-      const cost = (i: number): number =>
-        time(o, i) + (used.has(o.texts[i]!) ? 0 : weight * 1000 * o.ranked[i]!.shaderMilliseconds);
+      const cost = (i: number): number => time(o, i) + (used.has(o.texts[i]!) ? 0 : shader(o, i));
       for (let i = 0; i < o.ranked.length; i++) if (cost(i) < cost(o.taken)) o.taken = i;
     }
 }
@@ -181,7 +181,7 @@ export function settle(options: readonly Option[], weight: number): void {
 function whyRanked({ kind, ranked, texts, taken }: Option): string {
   const { schedule, microseconds } = ranked[taken]!;
   const of = `${show(microseconds / 1000)} predicted, number ${taken + 1} of ${ranked.length} by the cost model`;
-  const shared = taken === 0 ? "" : ", as it shares its shader";
+  const shared = taken === 0 ? "" : ", for its shader: shared, or sooner compiled";
   const next = ranked.findIndex((_, i) => i !== taken);
   const other = next < 0 ? "" : `; ${texts[next]} ${show(ranked[next]!.microseconds / 1000)}`;
   return `${whySchedule(kind.facts, schedule)}; ${of}${shared}${other}`;

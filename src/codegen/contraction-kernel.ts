@@ -3,8 +3,8 @@
 // Where the schedule splits the sum there are two kernels: one writes the parts, the other adds them up in order and does the epilogue.
 
 import { Bug } from "../support/bug.ts";
-import { ceilDiv, constantOf, dim, mulDim } from "../ir/dim.ts";
-import { add, binary, div, f32, lt, min, mod, select, splat, sub, u32 } from "../ir/expr.ts";
+import { ceilDiv, constantOf, dim, mulDim, type Dim } from "../ir/dim.ts";
+import { add, binary, builtin, div, f32, lt, min, mod, mul, select, splat, sub, u32 } from "../ir/expr.ts";
 import type { Node, Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
 import type { RowGroups } from "../ir/op.ts";
@@ -16,6 +16,7 @@ import { elementKernel } from "./element-kernel.ts";
 import type { GroupCode } from "./group.ts";
 import {
   buildKernel,
+  FOLD,
   foldedGrid,
   foldedIndex,
   stepOf,
@@ -89,11 +90,16 @@ function writeTiles(
   const rowGroups = ceilDiv(rowSize, dim(tileRows(schedule)));
 
   // y and z together count row tiles, batches outside of them, and parts of the sum outside of those.
-  const tileIndex = foldedIndex(code);
   const inner = mulDim(rowGroups, batchSize);
   const tiles = mulDim(inner, dim(schedule.split));
-  if (!(constantOf(tiles) !== undefined && constantOf(tiles)! <= 32768))
-    code.emitter.when(binary("ge", tileIndex, code.sizes.of("tiles", tiles)), () => code.emitter.leave());
+  const columnTiles = ceilDiv(columnItems, dim(across * schedule.vectors));
+  const folded = foldedIndex(code);
+  if (!(constantOf(tiles) !== undefined && constantOf(tiles)! <= FOLD))
+    code.emitter.when(binary("ge", folded, code.sizes.of("tiles", tiles)), () => code.emitter.leave());
+  const [tileIndex, columnTile] =
+    schedule.swizzle === 1
+      ? [folded, builtin("workgroup_x")]
+      : swizzled(code, folded, { tiles, columnTiles, together: schedule.swizzle });
   const split = schedule.split > 1;
   const batched = constantOf(batchSize) !== 1;
   const part = split ? code.emitter.bind("part", div(tileIndex, code.sizes.of("part_tiles", inner))) : u32(0);
@@ -129,6 +135,7 @@ function writeTiles(
     rowCount: code.sizes.of("rows", rowSize),
     columnItems: code.sizes.of("columns", columnItems),
     rowTile,
+    columnTile,
     ...(split && { part }),
     ...(group && { group }),
     finish(row, item, sums) {
@@ -143,10 +150,29 @@ function writeTiles(
   return {
     workgroupSize: [across * down, 1, 1],
     subgroupSize: schedule.kind === "subgroup" ? across : 0,
-    grid: [ceilDiv(columnItems, dim(across * schedule.vectors)), y, z],
+    grid: [columnTiles, y, z],
     schedule: `contraction, ${showSchedule(schedule)}`,
     why,
   };
+}
+
+/**
+ * The tiles in another order: a band of some along the rows, then the next columns. Every workgroup has one as before, so that an adapter
+ * that gives each core one stretch of the workgroups gives them as much to do as before.
+ */
+function swizzled(
+  code: GroupCode,
+  folded: Expr,
+  o: { readonly tiles: Dim; readonly columnTiles: Dim; readonly together: number },
+): readonly [row: Expr, column: Expr] {
+  const { emitter: e, sizes } = code;
+  const columns = sizes.of("column_tiles", o.columnTiles);
+  const band = e.bind("band", mul(columns, u32(o.together)));
+  const at = e.bind("at", add(mul(folded, columns), builtin("workgroup_x")));
+  const first = e.bind("band_row", mul(div(at, band), u32(o.together)));
+  const rows = e.bind("band_rows", min(u32(o.together), sub(sizes.of("tiles", o.tiles), first)));
+  const within = e.bind("within", mod(at, band));
+  return [e.bind("row_tile", add(first, mod(within, rows))), e.bind("column_tile", div(within, rows))];
 }
 
 /** Which group the rows of a tile are of. A tile of the schedule lies within one of the groups' tiles. */

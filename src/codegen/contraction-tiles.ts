@@ -42,6 +42,8 @@ export interface Tiling {
   readonly columnItems: Expr;
   /** Which tile along the rows. */
   readonly rowTile: Expr;
+  /** Which along the columns. */
+  readonly columnTile: Expr;
   /** Which part of the reduction; absent where it is not split. */
   readonly part?: Expr;
   /** Whose right operand these rows have; absent where all have the same. */
@@ -207,7 +209,7 @@ function columnItems(
   const [across] = threads;
   const last = e.bind("item_last", sub(t.columnItems, u32(1)));
   const items = Array.from({ length: vectors }, (_, j) =>
-    e.bind("item", add(mul(builtin("workgroup_x"), u32(across * vectors)), add(x, u32(j * across)))),
+    e.bind("item", add(mul(t.columnTile, u32(across * vectors)), add(x, u32(j * across)))),
   );
   return { items, safe: items.map((item) => e.bind("item_in", min(item, last))) };
 }
@@ -298,7 +300,7 @@ function workgroupTile(t: Tiling): void {
   const tileItems = across * vectors;
   const tileRow = e.bind("row0", mul(t.rowTile, u32(tileRows)));
   const ownRow = e.bind("row_in_tile", mul(y, u32(rows)));
-  const tileItem = mul(builtin("workgroup_x"), u32(tileItems));
+  const tileItem = mul(t.columnTile, u32(tileItems));
   const lastRow = e.bind("row_last", sub(t.rowCount, u32(1)));
   const lastItem = e.bind("item_last", sub(t.columnItems, u32(1)));
   const { items } = columnItems(t, x);

@@ -2,7 +2,7 @@
 
 import { constantOf } from "../ir/dim.ts";
 import { runsOnCores } from "../ir/target.ts";
-import { refuseSchedule, tiled, withinGroups, withSums } from "./schedule.ts";
+import { refuseSchedule, swizzleOf, tiled, withinGroups, withSums } from "./schedule.ts";
 import type { ContractionFacts, ContractionSchedule } from "./schedule.ts";
 import { shaderCost, tileCost, type TileSizes } from "./tile-cost.ts";
 
@@ -80,7 +80,7 @@ const DIRECT = 4;
 function onCores(f: ContractionFacts): readonly ContractionSchedule[] {
   const lanes = f.target.subgroupSize;
   const width = f.columnVectors ? 4 : 1;
-  const common = { vectors: 1, width, step: f.rowVectors ? 4 : 1, split: 1 } as const;
+  const common = { vectors: 1, width, step: f.rowVectors ? 4 : 1, split: 1, swizzle: swizzleOf(f) } as const;
   return heights.map((rows): ContractionSchedule => {
     const stagedEpilogue = lanes > 0 && rows > DIRECT;
     if (lanes > 0) return { ...common, kind: "subgroup", threads: [lanes, 1], rows, stagedEpilogue };

@@ -29,6 +29,8 @@ export interface ContractionSchedule {
   readonly split: number;
   /** Results go through workgroup memory, so that the epilogue is written once, in a loop over the rows: small shaders compile fast. */
   readonly stagedEpilogue: boolean;
+  /** Tiles of rows that run one after another before the next columns: what one reads of the weights is still near for the others. */
+  readonly swizzle: number;
 }
 
 /** What is known of a contraction before a schedule is chosen. */
@@ -59,7 +61,7 @@ export function tileRows(s: ContractionSchedule): number {
 }
 
 export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
-  const sizes = sizesOf(f);
+  const sizes = sizesOf(f) ?? sizesOfGroups(f);
   // On a GPU few rows, and groups, are no matter of these tiles.
   const ranked = sizes && (runsOnCores(f.target) || (f.groupTile === undefined && !isFew(f)));
   const cheapest = ranked && rankSchedules(f, sizes)[0];
@@ -67,6 +69,16 @@ export function chooseSchedule(f: ContractionFacts): ContractionSchedule {
   const s = withSums(chooseForAll(f), f.products ?? 1);
   return f.groupTile === undefined ? s : withinGroups(s, f.groupTile);
 }
+
+/** Tiles of groups are of known rows, even where nobody knows how many tiles there are. */
+function sizesOfGroups(f: ContractionFacts): TileSizes | undefined {
+  const [columns, reduction] = [constantOf(f.columns), constantOf(f.steps ?? f.reduction)];
+  if (f.groupTile === undefined || columns === undefined || reduction === undefined) return undefined;
+  return { rows: MANY_TILES * f.groupTile, columns, reduction, batch: 1, products: f.products ?? 1 };
+}
+
+/** Enough for all cores to have some. */
+const MANY_TILES = 64;
 
 /** Several products have as many sums together as one would: fewer rows. */
 export function withSums(s: ContractionSchedule, products: number): ContractionSchedule {
@@ -87,7 +99,13 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
   const step = f.rowVectors ? 4 : 1;
   const lanes = f.target.subgroupSize;
   const few = isFew(f);
-  const common = { vectors: 1, width: f.columnVectors ? 4 : 1, step, split: 1 } as const;
+  const common = {
+    vectors: 1,
+    width: f.columnVectors ? 4 : 1,
+    step,
+    split: 1,
+    swizzle: swizzleOf(f),
+  } as const;
   // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
   if (!runsOnCores(f.target) && !few) return tiled(f);
   if (lanes > 0) {
@@ -144,7 +162,14 @@ export function tiled(f: ContractionFacts): ContractionSchedule {
     step: reduction < 8 ? 4 : reduction < 16 ? 8 : 16,
     split: 1,
     stagedEpilogue: false,
+    swizzle: 1,
   };
+}
+
+/** On cores, so that weights stay in a core's cache for four tiles. A GPU runs workgroups side by side anyway: not measured there. */
+export function swizzleOf(f: ContractionFacts): number {
+  const few = f.groupTile === undefined && isFew(f);
+  return runsOnCores(f.target) && !few ? 4 : 1;
 }
 
 /** Why `chooseSchedule` chose this one, for the reader. */
@@ -182,7 +207,7 @@ function fewRows(rows: Dim): boolean {
 // ---- which of them a target can run --------------------------------------------------------------------------------
 
 /** Bounds of the space; beyond them shaders only grow. */
-const MOST = { rows: 64, vectors: 8, accumulators: 128, step: 64, split: 64 };
+const MOST = { rows: 64, vectors: 8, accumulators: 128, step: 64, split: 64, swizzle: 16 };
 
 /** Why there is no kernel for this schedule here, or undefined where there is one. */
 export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): string | undefined {
@@ -197,6 +222,7 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
     ["registers for sums", s.rows * s.vectors * (f.products ?? 1), MOST.accumulators],
     ["steps", s.step, MOST.step],
     ["parts of the sum", s.split, MOST.split],
+    ["tiles one after another", s.swizzle, MOST.swizzle],
   ] as const)
     if (n > most) return `${n} ${what}, and ${most} are the most`;
   if (s.width === 4 && !f.columnVectors)
@@ -233,14 +259,15 @@ export function sharedBytes(s: ContractionSchedule, products = 1): number {
 /** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. */
 export function showSchedule(s: ContractionSchedule): string {
   const epilogue = s.stagedEpilogue ? "staged" : "direct";
-  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}`;
+  const swizzle = s.swizzle === 1 ? "" : `,swizzle=${s.swizzle}`;
+  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}${swizzle}`;
 }
 
 export type ParsedSchedule =
   { readonly schedule: ContractionSchedule } | { readonly problem: string; readonly schedule?: undefined };
 
-const fields = ["threads", "tile", "width", "step", "split", "epilogue"] as const;
-const defaults = { width: "4", step: "4", split: "1", epilogue: "direct" };
+const fields = ["threads", "tile", "width", "step", "split", "epilogue", "swizzle"] as const;
+const defaults = { width: "4", step: "4", split: "1", epilogue: "direct", swizzle: "1" };
 
 /** Reads what `showSchedule` writes. Threads and tile must be given; the rest has defaults. */
 export function parseSchedule(text: string): ParsedSchedule {
@@ -259,14 +286,16 @@ export function parseSchedule(text: string): ParsedSchedule {
   if (!threads || !tile) return { problem: "threads and tile are two counts each: threads=16x16,tile=4x1" };
   const step = count(given["step"]);
   const split = count(given["split"]);
-  if (step === undefined || split === undefined) return { problem: "step and split are counts" };
+  const swizzle = count(given["swizzle"]);
+  if (step === undefined || split === undefined || swizzle === undefined)
+    return { problem: "step, split and swizzle are counts" };
   const width = given["width"] === "4" ? 4 : given["width"] === "1" ? 1 : undefined;
   if (width === undefined) return { problem: "width is 1 or 4" };
   const epilogue = given["epilogue"];
   if (epilogue !== "staged" && epilogue !== "direct") return { problem: "epilogue is staged or direct" };
   const stagedEpilogue = epilogue === "staged";
   return {
-    schedule: { kind, threads, rows: tile[0], vectors: tile[1], width, step, split, stagedEpilogue },
+    schedule: { kind, threads, rows: tile[0], vectors: tile[1], width, step, split, stagedEpilogue, swizzle },
   };
 }
 

@@ -73,6 +73,7 @@ const schedules: fc.Arbitrary<ContractionSchedule> = fc.record({
   step: fc.constantFrom(1, 2, 3, 4, 8, 12, 16),
   split: fc.constantFrom(1, 1, 2, 3, 5),
   stagedEpilogue: fc.boolean(),
+  swizzle: fc.constantFrom(1, 1, 2, 3, 4),
 });
 
 interface Drawn {
@@ -137,7 +138,7 @@ describe("schedules", () => {
     ["register:threads=8x0,tile=4x1", "two counts"],
     ["register:threads=8x8,tile=4x1,depth=3", "no depth"],
     ["register:threads=8x8,tile=4x1,width=3", "width is 1 or 4"],
-    ["register:threads=8x8,tile=4x1,split=many", "step and split are counts"],
+    ["register:threads=8x8,tile=4x1,split=many", "step, split and swizzle are counts"],
     ["register:threads=8x8,tile=4x1,epilogue=none", "staged or direct"],
   ])("%s is refused", (text, problem) => {
     expect(parseSchedule(text)).toEqual({ problem: expect.stringContaining(problem) });
