@@ -44,6 +44,15 @@ const chosen: Translate = (c) => {
 };
 const binary = (opType: string): Translate => plain(opType, 2);
 
+/** onnxruntime's WebGPU provider (1.30) fails on an exponent that is broadcast, unless it is one number without axes. */
+const power: Translate = (c) => {
+  const { shape } = c.type(1);
+  const one =
+    shape.length > 1 && shape.length <= c.type(0).shape.length && shape.every((d) => constantOf(d) === 1);
+  const exponent = one ? c.writer.node("Reshape", [c.input(1), c.writer.integers([1])]) : c.input(1);
+  return c.writer.node("Pow", [c.input(0), exponent]);
+};
+
 const keepdims = (c: OpContext) => ({ int: flag(c, "keepdims") ? 1 : 0 });
 
 /** ONNX takes an empty list of axes for all of them; ours means none. */
@@ -235,7 +244,7 @@ export const opTable: Readonly<Record<string, Translate>> = {
   sub: binary("Sub"),
   mul: binary("Mul"),
   div: binary("Div"),
-  pow: binary("Pow"),
+  pow: power,
   maximum: binary("Max"),
   minimum: binary("Min"),
   neg: negation,

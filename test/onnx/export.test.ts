@@ -71,6 +71,19 @@ function diagnosticsOf(run: () => unknown) {
   throw new Error("it was exported");
 }
 
+describe("powers", () => {
+  it.each([
+    [1, "x ** reshape(p, dims = [1, 1, 1])", true],
+    [8, "x ** p", false],
+  ])("an exponent of %i that is broadcast", (size, body, reshaped) => {
+    const { graph } = exported(model(`weight p: f32[${size}]\ny = ${body}\nreturn y`));
+    const pow = graph.node.find((n) => n.opType === "Pow")!;
+    const maker = graph.node.find((n) => n.output[0] === pow.input[1]);
+    const to = graph.initializer.find((x) => x.name === maker?.input[1])?.dims.map(Number);
+    expect(to).toEqual(reshaped ? [1] : undefined);
+  });
+});
+
 describe("examples", () => {
   for (const [file, config, input, shape] of [
     ["examples/digits_poolformer.model", undefined, "images", ["B", 1, 8, 8]],
