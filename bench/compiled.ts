@@ -15,9 +15,11 @@ const extension = extname(import.meta.filename);
 const execArgv = extension === ".ts" ? ["--import", "tsx"] : [];
 
 /** Milliseconds that compiling took, without reading weights and writing the folder. */
-export async function compileCase(name: string, folder: string): Promise<number> {
+export async function compileCase(name: string, folder: string, env = process.env): Promise<number> {
   const script = join(import.meta.dirname, `compiled${extension}`);
-  const { stdout } = await promisify(execFile)(process.execPath, [...execArgv, script, name, folder]);
+  const { stdout } = await promisify(execFile)(process.execPath, [...execArgv, script, name, folder], {
+    env,
+  });
   return Number(stdout);
 }
 

@@ -1,13 +1,14 @@
 // Peak resident memory of every peer: each runs in a process with the runtime and nothing else, from files as its users have them: a compiled
 // folder, an ONNX file, weights. Linux only, as it is the kernel that notes the peak.
 
-import { execFileSync, fork } from "node:child_process";
+import { fork } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
 import type { Case } from "./cases.ts";
 import { difference } from "./compare.ts";
+import { compileCase } from "./compiled.ts";
 import type { Report } from "./measure.ts";
 import type { Listed, MemoryReply, Way } from "./memory-child.ts";
 import { graphOf, inputsOf, onnxOf, weightsOf, type Model } from "./models.ts";
@@ -36,7 +37,7 @@ export interface PeerMemory {
 
 /** `runs` behind the first. A peer that fails or computes something else is left out with a message. */
 export async function measureMemory(
-  { model }: Case,
+  { name, model }: Case,
   peers: readonly string[],
   runs: number,
   env: NodeJS.ProcessEnv,
@@ -47,7 +48,8 @@ export async function measureMemory(
   const fresh = { ...env, MESA_SHADER_CACHE_DISABLE: "true" };
   try {
     const child = await bundled();
-    writeMaterial(folder, model, fresh);
+    writeMaterial(folder, model);
+    await compileCase(name, join(folder, "compiled"), fresh);
     const found: PeerMemory[] = [];
     let expected: Outputs | undefined;
     for (const peer of peers) {
@@ -94,7 +96,7 @@ const pure: Plugin = {
 };
 
 /** All that any of the ways loads. */
-function writeMaterial(folder: string, model: Model, env: NodeJS.ProcessEnv): void {
+function writeMaterial(folder: string, model: Model): void {
   const graph = graphOf(model);
   const inputs = inputsOf(graph, model);
   const json = (file: string, list: readonly Listed[]): void =>
@@ -112,17 +114,6 @@ function writeMaterial(folder: string, model: Model, env: NodeJS.ProcessEnv): vo
   const numbers = weights.map(({ tensor }) => Buffer.from(Float32Array.from(tensor.data).buffer));
   writeFileSync(join(folder, "weights.bin"), Buffer.concat(numbers));
   writeFileSync(join(folder, "model.onnx"), onnxOf(model));
-  execFileSync(process.execPath, compileArguments(model, join(folder, "compiled")), { cwd: root, env });
-}
-
-function compileArguments({ file, model, config, set }: Model, to: string): readonly string[] {
-  const sets = Object.entries(set ?? {}).map(([name, value]) => `${name}=${value}`);
-  return [
-    ...["--import", "tsx", "src/cli.ts", "compile", file, "--weights", "seed:0", "-o", to],
-    ...(model === undefined ? [] : ["--model", model]),
-    ...(config === undefined ? [] : ["--config", config]),
-    ...(sets.length === 0 ? [] : ["--set", ...sets]),
-  ];
 }
 
 function ask(

@@ -2,6 +2,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Ceiling } from "./ceiling.ts";
 import type { FirstRun, PeerTimes } from "./measure.ts";
 import type { PeerMemory } from "./memory.ts";
 
@@ -15,6 +16,8 @@ export interface CaseResult {
   readonly peers: readonly PeerTimes[];
   readonly firstRun: readonly FirstRun[];
   readonly memory?: readonly PeerMemory[];
+  /** The fastest product in the same run. */
+  readonly ceiling?: Ceiling;
 }
 
 export interface Results {
@@ -90,12 +93,15 @@ export function caseTable(c: CaseResult): string {
     ms(p.median),
     ms(p.p90),
     rate(p),
+    ...(c.ceiling ? [`${((100 * Number(rate(p))) / c.ceiling.gflops).toFixed(0)} %`] : []),
     ratio(p),
     p.difference.toExponential(1),
     ...(measured ? [peak(p)] : []),
   ]);
   const head = [
-    ...["", "median ms", "p90 ms", "GFLOP/s", "times tokenloom (p10-p90)", "difference"],
+    ...["", "median ms", "p90 ms", "GFLOP/s"],
+    ...(c.ceiling ? ["of ceiling"] : []),
+    ...["times tokenloom (p10-p90)", "difference"],
     ...(measured ? ["peak memory MiB: first run, all"] : []),
   ];
   const lines = [
@@ -103,6 +109,11 @@ export function caseTable(c: CaseResult): string {
     "",
   ];
   lines.push(...table(head, rows), "");
+  if (c.ceiling)
+    lines.push(
+      `Ceiling: ${c.ceiling.gflops.toFixed(1)} GFLOP/s, the fastest of ${c.ceiling.tried} schedules at 512 x 512 x 512, \`${c.ceiling.schedule}\``,
+      "",
+    );
   if (c.firstRun.length > 0) {
     const first = c.firstRun.map((f) => [
       f.peer,

@@ -6,6 +6,7 @@
 //   --runs N        rounds; default 15
 //   --first-run     also time the first run, in fresh processes without shader caches
 //   --memory        also measure peak memory, in fresh processes that hold the runtime and the model alone
+//   --ceiling       also measure the fastest matrix product that the adapter does, and each row's share of it
 //   --device NAME   auto, lavapipe or embedded: the Vulkan driver that all peers get
 //   --save          write bench/results and the tables of docs/performance.md
 
@@ -15,6 +16,7 @@ import { evaluateDim } from "../src/ir/dim.ts";
 import { graphStats } from "../src/ir/stats.ts";
 import { systemDrivers } from "../src/runtime/dawn-node.ts";
 import { embeddedDriver } from "../src/runtime/embedded-node.ts";
+import { measureCeiling } from "./ceiling.ts";
 import { cases, type Case } from "./cases.ts";
 import { measureCase, measureFirstRun } from "./measure.ts";
 import { measureMemory } from "./memory.ts";
@@ -30,6 +32,7 @@ const { values: options } = parseArgs({
     runs: { type: "string", default: "15" },
     "first-run": { type: "boolean", default: false },
     memory: { type: "boolean", default: false },
+    ceiling: { type: "boolean", default: false },
     device: { type: "string", default: "auto" },
     save: { type: "boolean", default: false },
   },
@@ -96,6 +99,8 @@ const chosenPeers = [
 
 const env = await environment(options.device);
 const say = (text: string): void => console.error(`  ${text}`);
+const ceiling = options.ceiling ? await measureCeiling(env) : undefined;
+if (ceiling) say(`ceiling: ${ceiling.gflops.toFixed(1)} GFLOP/s by ${ceiling.schedule}`);
 for (const c of chosenCases) {
   console.error(`${c.name}: ${c.doc}`);
   const fitting = chosenPeers.filter((p) => p.fits?.(c) ?? true).map((p) => p.name);
@@ -107,6 +112,7 @@ for (const c of chosenCases) {
   const result: CaseResult = {
     ...{ case: c.name, doc: c.doc, macs: macsOf(c), peers: times, firstRun },
     ...(memory && { memory }),
+    ...(ceiling && { ceiling }),
   };
   console.log(caseTable(result));
   // After each case: a run that is stopped has lost none of those before.

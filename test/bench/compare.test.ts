@@ -46,6 +46,15 @@ it("peak memory is a column where it was measured", () => {
   expect(text.split("\n").at(-2)).toMatch(/\| 0\.0e\+0 +\| 100, 120 +\|$/);
 });
 
+it("the share of the ceiling is a column where it was measured", () => {
+  const ratio = { median: 1, p10: 1, p90: 1 };
+  const peer = { peer: "x", times: [1], median: 1, p90: 1, ratio, difference: 0, stats: {} };
+  const ceiling = { gflops: 20, schedule: "subgroup:threads=8x1,tile=24x1", tried: 14 };
+  const text = caseTable({ case: "c", doc: "a case", macs: 5e6, peers: [peer], firstRun: [], ceiling });
+  expect(text).toMatch(/\| 10\.0 +\| 50 % +\| 1\.00/);
+  expect(text).toContain("Ceiling: 20.0 GFLOP/s, the fastest of 14 schedules");
+});
+
 it("results of a day keep cases that were not measured again, and where those ran", () => {
   const of = (machine: string, ...names: readonly string[]) => ({
     ...{ date: "2026-01-31", adapter: "a", machine, node: "20" },
