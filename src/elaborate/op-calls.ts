@@ -1,10 +1,17 @@
 // Calls of ops: inputs placed, weights made under the label, inference, and the message when a constraint
 // of the op does not hold. Knows op records, no particular op.
 
-import { dim, type Dim } from "../ir/dim.ts";
+import { dim } from "../ir/dim.ts";
 import { atMost, freeSymbol, type Attrs, type ValueId } from "../ir/graph.ts";
-import { inferTypes, inputIndex, inputName, type ConstraintFailure, type OpDefinition } from "../ir/op.ts";
-import { showType, type DType, type TensorType } from "../ir/types.ts";
+import {
+  inferTypes,
+  inputIndex,
+  inputName,
+  weightShape,
+  type ConstraintFailure,
+  type OpDefinition,
+} from "../ir/op.ts";
+import { sharedType, showType, type DType, type TensorType } from "../ir/types.ts";
 import { locationOf, type Location, type Span } from "../support/source.ts";
 import type { Note } from "../support/diagnostic.ts";
 import type { CallSite } from "./calls.ts";
@@ -199,7 +206,7 @@ function makeWeights(
       const key = joinPath(joinPath(ctx.place.path, label?.path ?? ""), input.name);
       const weight = useWeight(ctx, {
         key,
-        type: ownType(ctx, type),
+        type: sharedType(ownType(ctx, type)),
         seed,
         span: site.span,
         shared: label?.shared ?? false,
@@ -214,27 +221,6 @@ function makeWeights(
 /** Inside experts a weight is those of all of them. */
 function ownType(ctx: Context, type: TensorType): TensorType {
   return ctx.place.experts ? stackedType(ctx.place.experts, type) : type;
-}
-
-/** The shape a weight must have, or the constraint that keeps it from having one. */
-function weightShape(
-  op: OpDefinition,
-  input: number,
-  types: readonly (TensorType | undefined)[],
-  attrs: Attrs,
-): TensorType["shape"] | ConstraintFailure {
-  let shape: TensorType["shape"] = [];
-  // Inference of an op that only asks for the shape: its checks end the same way.
-  const asking: OpDefinition = {
-    ...op,
-    infer(c) {
-      // An input with too few axes leaves a size open; inference of the op itself then says so.
-      shape = op.inputs[input]!.weight!.shape(c).map((d: Dim | undefined) => d ?? dim(1));
-      return [];
-    },
-  };
-  const inferred = inferTypes(asking, types, attrs);
-  return "failure" in inferred ? inferred.failure : shape;
 }
 
 /** An op that makes weights has a label, or is the only one of its block that does, and takes the label of that. */

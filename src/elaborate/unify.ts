@@ -61,13 +61,15 @@ export function unify(ctx: Context, meetings: readonly Meeting[]): boolean {
 /** Element type and number of axes; gives what is declared for each axis, and binds `...` where it is met first. */
 function meetKind(ctx: Context, m: Meeting, dtype: DType): readonly DeclaredAxis[] | undefined {
   const { type } = m.actual;
-  const notes = [{ message: `declared ${sourceText(m.declared.span)} here`, span: m.declared.span }];
-  const label = `this is ${showType(type)}`;
+  // Made where something is wrong: every call of every block comes by here.
+  const proof = (...more: readonly Note[]) => ({
+    span: m.span,
+    label: `this is ${showType(type)}`,
+    notes: [{ message: `declared ${sourceText(m.declared.span)} here`, span: m.declared.span }, ...more],
+  });
   if (type.dtype !== dtype) {
     fail(ctx, "dtype-mismatch", `${m.what} is declared ${dtype}, not ${type.dtype}`, {
-      span: m.span,
-      label,
-      notes,
+      ...proof(),
       help: `convert it with cast(x, dtype = ${dtype})`,
     });
     return undefined;
@@ -82,8 +84,8 @@ function meetKind(ctx: Context, m: Meeting, dtype: DType): readonly DeclaredAxis
     const written = m.declared.dims.length - Number(open);
     const count = known || !open ? axes(written + (known?.length ?? 0)) : `at least ${axes(written)}`;
     const message = `${m.what} is declared with ${count}, and has ${type.shape.length}`;
-    if (bound?.span) notes.push({ message: `... is ${describe(bound.value)}, from here`, span: bound.span });
-    fail(ctx, "rank-mismatch", message, { span: m.span, label, notes });
+    const from = bound?.span && { message: `... is ${describe(bound.value)}, from here`, span: bound.span };
+    fail(ctx, "rank-mismatch", message, proof(...(from ? [from] : [])));
     return undefined;
   }
   if (open && !known) {

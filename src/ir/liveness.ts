@@ -45,17 +45,32 @@ export interface Tie {
   readonly relation: AxisRelation;
 }
 
+/** By the relations, which nodes of equal types and attributes share. */
+const known = new WeakMap<readonly (readonly AxisRelation[])[], readonly Tie[]>();
+
 export function tiesOf(node: Node, types: ReadonlyMap<ValueId, TensorType>): readonly Tie[] {
   const inputs = node.inputs.map((x) => (x === "" ? undefined : types.get(x)));
-  return axisRelations(node.op, inputs, node.attrs).flatMap((relations, input) =>
-    relations.map((relation, axis) => ({ input, axis, size: inputs[input]!.shape[axis]!, relation })),
-  );
+  const all = axisRelations(node.op, inputs, node.attrs);
+  let ties = known.get(all);
+  if (!ties) {
+    ties = all.flatMap((relations, input) =>
+      relations.map((relation, axis) => ({ input, axis, size: inputs[input]!.shape[axis]!, relation })),
+    );
+    known.set(all, ties);
+  }
+  return ties;
 }
+
+/** Is less than the whole of an input enough for the whole of the result? Where no node of a graph is so, all of all its values matter. */
+export const narrows = (ties: readonly Tie[]): boolean =>
+  ties.some(
+    ({ relation: r }) => r.kind === "part" || r.kind === "picked" || (r.kind === "window" && r.size === 1),
+  );
 
 interface Demand {
   readonly box: Box;
-  /** What reads it so, `linear %12`, for messages. */
-  readonly by: string;
+  /** What reads it so; undefined for an output. */
+  readonly by: Node | undefined;
 }
 
 export function liveBoxes(graph: Graph): Liveness {
@@ -70,7 +85,7 @@ export function liveBoxes(graph: Graph): Liveness {
     if (known) known.push(demand);
     else demands.set(id, [demand]);
   };
-  for (const id of externalReads(graph)) want(id, { box: wholeBox(rankOf(id)), by: "an output" });
+  for (const id of externalReads(graph)) want(id, { box: wholeBox(rankOf(id)), by: undefined });
 
   for (const node of [...graph.nodes].reverse()) {
     const wanted = node.results.filter((r) => demands.has(r.id));
@@ -78,8 +93,7 @@ export function liveBoxes(graph: Graph): Liveness {
     const whole = node.results.length > 1 || node.body !== undefined || prepared.has(node.results[0]!.id);
     if (whole) {
       for (const r of node.results) boxes.set(r.id, [wholeBox(r.type.shape.length)]);
-      for (const x of node.inputs)
-        if (x !== "") want(x, { box: wholeBox(rankOf(x)), by: `${node.op.name} ${node.results[0]!.id}` });
+      for (const x of node.inputs) if (x !== "") want(x, { box: wholeBox(rankOf(x)), by: node });
       continue;
     }
     const [result] = wanted;
@@ -91,7 +105,7 @@ export function liveBoxes(graph: Graph): Liveness {
     for (const box of made.boxes)
       for (const [i, x] of node.inputs.entries()) {
         const needed = x === "" ? undefined : neededOf(ties, i, box, result!.type.shape, node.inputs);
-        if (needed) want(x, { box: needed, by: `${node.op.name} ${node.results[0]!.id}` });
+        if (needed) want(x, { box: needed, by: node });
       }
   }
   // Inputs, weights and states are there anyway.
@@ -119,9 +133,13 @@ function boxesToMake(
   if (refused) return { boxes, reason: refused.reason };
   const narrow = asked.some((d) => !isWhole(d.box));
   const greedy = asked.find((d) => isWhole(d.box));
-  const reason = narrow && greedy ? `${greedy.by} needs the whole result of ${node.op.name}` : undefined;
+  const reason =
+    narrow && greedy ? `${readerOf(greedy)} needs the whole result of ${node.op.name}` : undefined;
   return { boxes, reason };
 }
+
+/** `linear %12`. */
+const readerOf = ({ by }: Demand): string => (by ? `${by.op.name} ${by.results[0]!.id}` : "an output");
 
 /** The box, or a larger one where the op does not make just this one of parts of its inputs; and why not. */
 function computable(

@@ -3,7 +3,7 @@
 
 import type { Expr } from "./kernel.ts";
 import type { AttrValue, Attrs, GraphBuilder, Seed, ValueId } from "./graph.ts";
-import type { Dim } from "./dim.ts";
+import { dim, type Dim } from "./dim.ts";
 import type { Program, ProgramFacts } from "./program.ts";
 import type { Precision, Tensor } from "./tensor.ts";
 import { sharedType, showType, type TensorType } from "./types.ts";
@@ -349,7 +349,7 @@ export type Inferred = { readonly types: readonly TensorType[] } | { readonly fa
  * each pass: each answer is found once.
  */
 class Answers<T> {
-  readonly #byOp = new WeakMap<OpDefinition, Map<string, T>>();
+  readonly #byOp = new WeakMap<OpDefinition, Answered<T>>();
   readonly #find: (op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs) => T;
 
   constructor(find: (op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs) => T) {
@@ -357,13 +357,50 @@ class Answers<T> {
   }
 
   of(op: OpDefinition, types: readonly (TensorType | undefined)[], attrs: Attrs): T {
-    let answers = this.#byOp.get(op);
-    if (!answers || answers.size >= mostAnswers) this.#byOp.set(op, (answers = new Map()));
+    let answered = this.#byOp.get(op);
+    if (!answered || answered.byText.size >= mostAnswers)
+      this.#byOp.set(op, (answered = { byText: new Map(), last: undefined }));
+    // Layers of one kind stand in a row: mostly it is the question before, which needs no text.
+    const { last } = answered;
+    if (last && sameTypes(last.types, types) && sameAttrs(last.attrs, attrs)) return last.answer;
     const question = `${types.map((t) => (t ? showType(t) : "_")).join(" ")} ${attrsKey(attrs)}`;
-    let answer = answers.get(question);
-    if (answer === undefined) answers.set(question, (answer = this.#find(op, types, attrs)));
+    let answer = answered.byText.get(question);
+    if (answer === undefined) answered.byText.set(question, (answer = this.#find(op, types, attrs)));
+    answered.last = { types, attrs, answer };
     return answer;
   }
+}
+
+interface Answered<T> {
+  readonly byText: Map<string, T>;
+  last:
+    | {
+        readonly types: readonly (TensorType | undefined)[];
+        readonly attrs: Attrs;
+        readonly answer: T;
+      }
+    | undefined;
+}
+
+/** The same objects, as equal types mostly are (`sharedType`). */
+function sameTypes(a: readonly (TensorType | undefined)[], b: readonly (TensorType | undefined)[]): boolean {
+  return a.length === b.length && a.every((t, i) => t === b[i]);
+}
+
+function sameAttrs(a: Attrs, b: Attrs): boolean {
+  if (a === b) return true;
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => Object.hasOwn(b, name) && sameAttr(a[name]!, b[name]!))
+  );
+}
+
+function sameAttr(a: AttrValue, b: AttrValue): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object") return false;
+  if ("key" in a || "key" in b) return "key" in a && "key" in b && a.key === b.key;
+  return a.length === b.length && a.every((x, i) => sameAttr(x, b[i]!));
 }
 
 const mostAnswers = 2000;
@@ -378,6 +415,40 @@ export function inferTypes(
 }
 
 const inferences = new Answers<Inferred>(infer);
+
+/**
+ * The shape that the weight at an input must have where the other inputs are of these types, or the constraint that keeps it from having
+ * one.
+ */
+export function weightShape(
+  op: OpDefinition,
+  input: number,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): readonly Dim[] | ConstraintFailure {
+  const known = weightShapes.of(op, types, attrs);
+  let found = known.get(input);
+  if (!found) known.set(input, (found = findWeightShape(op, input, types, attrs)));
+  return found;
+}
+
+const weightShapes = new Answers(() => new Map<number, readonly Dim[] | ConstraintFailure>());
+
+function findWeightShape(
+  op: OpDefinition,
+  input: number,
+  types: readonly (TensorType | undefined)[],
+  attrs: Attrs,
+): readonly Dim[] | ConstraintFailure {
+  try {
+    // An input with too few axes leaves a size open; inference of the op itself then says so.
+    const shape = op.inputs[input]!.weight!.shape(inferContext(op, types, attrs));
+    return shape.map((d: Dim | undefined) => d ?? dim(1));
+  } catch (e) {
+    if (e instanceof ConstraintStop) return e.failure;
+    throw e;
+  }
+}
 
 /** How the axes of each input relate to the result. */
 export function axisRelations(

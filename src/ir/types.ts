@@ -115,7 +115,7 @@ export function byteSizeOf(t: TensorType): Dim {
 
 export function withOrder(t: TensorType, order: readonly number[]): TensorType {
   const { order: _, ...rest } = t;
-  return order.every((x, i) => x === i) ? rest : { ...rest, order };
+  return sharedType(order.every((x, i) => x === i) ? rest : { ...rest, order });
 }
 
 /** Types by their text, which says all of them. */

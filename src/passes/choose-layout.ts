@@ -61,7 +61,7 @@ function run(graph: Graph, c: PassContext): PassResult {
     });
     for (const r of results) types.set(r.id, r.type);
     const inputs = n.inputs.map((x) => renamed.get(x) ?? x);
-    nodes.push({ ...n, inputs, results }, ...copies);
+    nodes.push(withParts(n, inputs, results), ...copies);
   }
 
   // 2. Matrices: every prepared right operand, in the order its contraction wants. Where two want different orders, one gets a copy.
@@ -101,28 +101,38 @@ function run(graph: Graph, c: PassContext): PassResult {
   const final = nodes.map((n): Node => {
     if (unpacks(n)) {
       const order = wanted.get(n.results[0]!.id);
-      return { ...n, inputs: n.inputs.map((x) => inOrder(x, order, n)) };
+      return withParts(n, n.inputs.map((x) => inOrder(x, order, n)), n.results); // prettier-ignore
     }
     if (!multiplies(n) || !prepared.has(n.inputs[1]!)) return n;
     const operand = inOrder(n.inputs[1]!, matrixOrder(n, types), n);
-    return { ...n, inputs: n.inputs.map((x, i) => (i === 1 ? operand : x)) };
+    return withParts(n, n.inputs.with(1, operand), n.results);
   });
   const reorder = <T extends Value>(v: T): T => {
     const order = wanted.get(v.id);
     return order ? { ...v, type: withOrder(v.type, order) } : v;
   };
   const placed: Node[] = [];
-  const pending = [...extra.values()];
-  for (const p of pending) if (graph.weights.some((w) => w.id === p.inputs[0])) placed.push(p);
+  const copiesOf = new Map<ValueId, Node[]>();
+  for (const made of extra.values()) {
+    const [of] = made.inputs as readonly [ValueId];
+    copiesOf.set(of, [...(copiesOf.get(of) ?? []), made]);
+  }
+  for (const w of graph.weights) placed.push(...(copiesOf.get(w.id) ?? []));
   for (const n of final) {
-    placed.push({ ...n, results: n.results.map(reorder) });
-    for (const p of pending) if (n.results.some((r) => r.id === p.inputs[0])) placed.push(p);
+    placed.push(withParts(n, n.inputs, n.results.map(reorder))); // prettier-ignore
+    for (const r of n.results) placed.push(...(copiesOf.get(r.id) ?? []));
   }
   return {
     graph: { ...graph, weights: graph.weights.map(reorder), nodes: placed, nextId },
     events,
     refusals: [],
   };
+}
+
+/** With these inputs and results; the same node where it has them, so that what was found of it stays known. */
+function withParts(n: Node, inputs: readonly ValueId[], results: readonly Value[]): Node {
+  const same = n.inputs.every((x, i) => x === inputs[i]) && n.results.every((r, i) => r === results[i]);
+  return same ? n : { ...n, inputs, results };
 }
 
 function copied(rule: string, made: Node): RewriteEvent {

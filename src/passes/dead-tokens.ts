@@ -8,6 +8,7 @@ import type { AttrValue, Attrs, Graph, Node, Value, ValueId } from "../ir/graph.
 import {
   liveBoxes,
   isAssembled,
+  narrows,
   neededOf,
   shapeAttr,
   tiesOf,
@@ -32,7 +33,8 @@ import { inputName } from "../ir/op.ts";
 import { nextIdAfter, printNode } from "../ir/print.ts";
 import { externalReads } from "../ir/rewrite-graph.ts";
 import type { Refusal, RewriteEvent, RuleDoc } from "../ir/rewrite-types.ts";
-import { renameUses } from "../ir/rewrite.ts";
+import { removeDead, renameUses } from "../ir/rewrite.ts";
+import type { TensorType } from "../ir/types.ts";
 import { Bug } from "../support/bug.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
@@ -45,33 +47,31 @@ const livePositions: RuleDoc = {
 const rule = livePositions.name;
 
 function run(graph: Graph, c: PassContext): PassResult {
-  const liveness = liveBoxes(graph);
-  const stops = [...liveness.stops, ...readersOfAll(graph, liveness)];
+  const types = typesOf(graph);
+  const live = removeDead(graph).nodes;
+  const liveness = live.some((n) => narrows(tiesOf(n, types))) ? liveBoxes(graph) : undefined;
+  const stops = [...(liveness?.stops ?? []), ...live.flatMap((n) => readerOfAll(n, types) ?? [])];
   const refusals = stops.map(({ node, reason }): Refusal => {
     return { rule, reason, node: node.results[0]!.id, spans: node.spans };
   });
-  const shrinks = graph.nodes.some((n) =>
-    n.results.some((r) => liveness.boxes.get(r.id)?.some((box) => !isWhole(box))),
-  );
+  const shrinks =
+    liveness &&
+    graph.nodes.some((n) => n.results.some((r) => liveness.boxes.get(r.id)?.some((box) => !isWhole(box))));
   if (!shrinks) return { graph, events: [], refusals };
   const { graph: smaller, events } = new Shrinker(graph, liveness, c).run();
   return { graph: smaller, events, refusals };
 }
 
 /** Where an axis ends because all of its positions go into the result: why none of those in front is dropped. */
-function readersOfAll(graph: Graph, liveness: Liveness): readonly Stop[] {
-  const types = typesOf(graph);
-  return graph.nodes.flatMap((node) => {
-    if (!node.results.some((r) => liveness.boxes.has(r.id))) return [];
-    const { shape } = node.results[0]!.type;
-    const ended = tiesOf(node, types).find(
-      ({ relation, size }) =>
-        relation.kind === "reduced" && constantOf(size) === undefined && !shape.some((d) => sameDim(d, size)),
-    );
-    if (!ended) return [];
-    const name = inputName(node.op, ended.input);
-    return [{ node, reason: `${node.op.name} reads all ${showDim(ended.size)} positions of ${name}` }];
-  });
+function readerOfAll(node: Node, types: ReadonlyMap<ValueId, TensorType>): Stop | undefined {
+  const { shape } = node.results[0]!.type;
+  const ended = tiesOf(node, types).find(
+    ({ relation, size }) =>
+      relation.kind === "reduced" && constantOf(size) === undefined && !shape.some((d) => sameDim(d, size)),
+  );
+  if (!ended) return undefined;
+  const name = inputName(node.op, ended.input);
+  return { node, reason: `${node.op.name} reads all ${showDim(ended.size)} positions of ${name}` };
 }
 
 interface Made {

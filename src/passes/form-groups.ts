@@ -473,31 +473,28 @@ class Grouper {
 
   #build(): Graph {
     const out: Node[] = [];
-    const done = new Set<Group | number>();
     const unit = (i: number): Group | number => this.#groupOf.get(i) ?? i;
     // Post-order over units, by an explicit stack: graphs are deep.
-    const emit = (start: number): void => {
-      const stack: { unit: Group | number; inputs: number[] }[] = [];
-      const open = new Set<Group | number>();
-      const push = (i: number): void => {
-        const u = unit(i);
-        if (done.has(u) || open.has(u)) return;
-        open.add(u);
-        stack.push({ unit: u, inputs: this.#unitInputs(u) });
-      };
-      push(start);
-      while (stack.length > 0) {
-        const top = stack[stack.length - 1]!;
+    const stack: { unit: Group | number; inputs: number[] }[] = [];
+    // Units that are on the stack or made.
+    const met = new Set<Group | number>();
+    const push = (i: number): void => {
+      const u = unit(i);
+      if (met.has(u)) return;
+      met.add(u);
+      stack.push({ unit: u, inputs: this.#unitInputs(u) });
+    };
+    for (const i of this.#nodes.keys()) {
+      push(i);
+      for (let top = stack.at(-1); top; top = stack.at(-1)) {
         const next = top.inputs.shift();
         if (next !== undefined) push(next);
         else {
           stack.pop();
-          done.add(top.unit);
           out.push(typeof top.unit === "number" ? this.#nodes[top.unit]! : this.#groupNode(top.unit));
         }
       }
-    };
-    this.#nodes.forEach((_, i) => emit(i));
+    }
     return { ...this.#graph, nodes: out, nextId: this.#nextId };
   }
 
@@ -557,14 +554,8 @@ class Grouper {
       annotations: members.flatMap((n) => n.annotations),
       body: region,
     };
-    this.#events.push({
-      rule: `form-${group.kind}`,
-      before: members.map(printNode),
-      after: [printNode(node)],
-      removed: [...made].filter((id) => !leavingIds.has(id)),
-      added: [],
-      spans: node.spans,
-    });
+    const removed = [...made].filter((id) => !leavingIds.has(id));
+    this.#events.push(formed(group.kind, members, node, removed));
     return node;
   }
 
@@ -584,6 +575,22 @@ class Grouper {
     for (const i of [...members].sort((a, b) => a - b)) visit(i);
     return out;
   }
+}
+
+/** Its texts are written when somebody reads them: there is an event for each kernel, and nodes never change. */
+function formed(kind: Kind, members: readonly Node[], node: Node, removed: readonly ValueId[]): RewriteEvent {
+  return {
+    rule: `form-${kind}`,
+    get before() {
+      return members.map(printNode);
+    },
+    get after() {
+      return [printNode(node)];
+    },
+    removed,
+    added: [],
+    spans: node.spans,
+  };
 }
 
 /** Computes nothing: reading its result is reading its input elsewhere. */
