@@ -208,16 +208,37 @@ class Grouper {
     for (;;) {
       const value = this.#nodes[last]!.results[0]!;
       const next = this.#soleReader(value.id);
-      if (next === undefined) return this.#refuseShared(last);
-      if (this.#groupOf.has(next)) return;
+      if (next === undefined) this.#refuseShared(last);
+      if (next === undefined || this.#groupOf.has(next)) break;
       const n = this.#nodes[next]!;
-      if (!this.#isElementwise(n) || !sameShape(n.results[0]!.type.shape, value.type.shape)) return;
-      if (!this.#fits(group, next, next)) return;
+      if (!this.#isElementwise(n) || !sameShape(n.results[0]!.type.shape, value.type.shape)) break;
+      if (!this.#fits(group, next, next)) break;
       if (kind === "contraction") this.#absorbSibling(start, next, group);
       group.members.add(next);
       this.#groupOf.set(next, group);
       last = next;
     }
+    if (this.#isLeftToReaders(last, group.members)) {
+      group.members.delete(last);
+      this.#groupOf.delete(last);
+    }
+  }
+
+  /** What is stored is the f16, where nothing in the group reads it in f32: readers outside widen it. */
+  #isLeftToReaders(i: number, members: ReadonlySet<number>): boolean {
+    if (!this.#widens(i)) return false;
+    const { id } = this.#nodes[i]!.results[0]!;
+    return !this.#kept.has(id) && !(this.#readers.get(id) ?? []).some((r) => members.has(r));
+  }
+
+  /** From f16 as it is stored to f32 as kernels compute: what every load of f16 does, so it is free where it is read. */
+  #widens(i: number): boolean {
+    const n = this.#nodes[i]!;
+    return (
+      n.op.name === "cast" &&
+      n.results[0]!.type.dtype === "f32" &&
+      this.#types.get(n.inputs[0]!)!.dtype === "f16"
+    );
   }
 
   /**
@@ -293,6 +314,7 @@ class Grouper {
       }
     }
     this.#dropWhole(members, domain, long);
+    for (const i of [...members]) if (this.#isLeftToReaders(i, members)) members.delete(i);
     const group: Group = { kind: "reduction", members };
     for (const i of members) this.#groupOf.set(i, group);
   }
@@ -377,7 +399,7 @@ class Grouper {
     const [group] = readers.keys();
     if (!group || readers.size !== 1) this.#refuseShared(i);
     else {
-      const obstacle = this.#obstacle(n, group, readers.get(group)!);
+      const obstacle = this.#obstacle(i, group, readers.get(group)!);
       if (obstacle !== undefined) this.#refuse(i, obstacle);
       else if (this.#fits(group, i, i)) return this.#join(i, group);
     }
@@ -391,13 +413,14 @@ class Grouper {
 
   /**
    * Each of several kernels that read a part of what is in memory anyway takes it out by itself: a copy would be read as often, and be
-   * written before. Not where elements change their order: a copy is read in rows.
+   * written before. Not where elements change their order: a copy is read in rows. Each widens f16 by itself, too.
    */
   #spread(i: number, readers: ReadonlyMap<Group, readonly number[]>): boolean {
     const n = this.#nodes[i]!;
-    if (!unpacks(n) && (!inOrder.has(n.op.name) || !this.#isInMemory(n.inputs[0]!))) return false;
+    const partly = inOrder.has(n.op.name) && this.#isInMemory(n.inputs[0]!);
+    if (!unpacks(n) && !this.#widens(i) && !partly) return false;
     for (const [group, own] of readers)
-      if (this.#obstacle(n, group, own) !== undefined) return false;
+      if (this.#obstacle(i, group, own) !== undefined) return false;
       else if (this.#bindings(new Set([...group.members, i])) > this.#limit) return false;
     const [first, ...others] = readers;
     for (const [group, own] of others) {
@@ -439,8 +462,10 @@ class Grouper {
   }
 
   /** Why a node is not computed in place inside the group that reads it; undefined where it is. */
-  #obstacle(n: Node, group: Group, readers: readonly number[]): string | undefined {
-    const movement = moves(n);
+  #obstacle(i: number, group: Group, direct: readonly number[]): string | undefined {
+    const n = this.#nodes[i]!;
+    const movement = moves(n) || this.#widens(i);
+    const { ids, readers } = this.#throughWidening(n, direct);
     for (const r of readers) {
       const reader = this.#nodes[r]!;
       const kind = reader.op.lowering.kind;
@@ -452,7 +477,7 @@ class Grouper {
         const op = reader.op;
         if (op.lowering.kind !== "program") throw new Bug("a program is no longer one");
         const inPlace = [...(op.lowering.inPlace ?? []), ...(movement ? (op.lowering.moved ?? []) : [])];
-        const slots = reader.inputs.flatMap((x, at) => (x === n.results[0]!.id ? [op.inputs[at]!.name] : []));
+        const slots = reader.inputs.flatMap((x, at) => (ids.has(x) ? [op.inputs[at]!.name] : []));
         const other = slots.find((slot) => !inPlace.includes(slot));
         if (other !== undefined)
           return `${op.name} reads its ${other} from memory, many times or out of order`;
@@ -467,6 +492,21 @@ class Grouper {
     return group.kind === "reduction"
       ? "a reduction sweeps its row more than once"
       : `${n.op.name} reads many elements, and the product's epilogue is to stay short`;
+  }
+
+  /** Who reads a value in the end, where some of its readers only widen it, and the ids under which they read it. */
+  #throughWidening(
+    n: Node,
+    direct: readonly number[],
+  ): { readonly ids: ReadonlySet<ValueId>; readonly readers: readonly number[] } {
+    const ids = new Set([n.results[0]!.id]);
+    const readers = direct.flatMap((r) => {
+      if (!this.#widens(r)) return [r];
+      const wide = this.#nodes[r]!.results[0]!.id;
+      ids.add(wide);
+      return this.#readers.get(wide) ?? [];
+    });
+    return { ids, readers };
   }
 
   // ---- the new graph ----------------------------------------------------------------------------------------------

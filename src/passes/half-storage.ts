@@ -1,12 +1,13 @@
 // Numbers in f16 between kernels, and weights in f16, where `--storage f16` asks for it. Kernels widen what they load and narrow what they
 // store, so sums, the statistics of norms, softmax and attention stay in f32. In f32 too are stored: inputs, outputs and states as declared,
-// router logits (a choice must not depend on rounding), and what is counted, summed or beyond f16 until the next layer reads it.
+// router logits (a choice must not depend on rounding), statistics of rows, and what is counted, summed or beyond f16 until the next layer
+// reads it.
 
 import { GraphBuilder, preparedValues, type Graph, type Node, type ValueId } from "../ir/graph.ts";
 import { inferTypes, type OpLookup } from "../ir/op.ts";
 import { printNode } from "../ir/print.ts";
 import type { RewriteEvent } from "../ir/rewrite-types.ts";
-import type { DType } from "../ir/types.ts";
+import { sameShape, type DType } from "../ir/types.ts";
 import { beforeChoices, layers } from "./choices.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
@@ -22,7 +23,7 @@ export const halfStorage: Pass = {
     {
       name: "stored-in-half",
       equation: "y = f16(f(x))   where f is computed in f32 and x is read as f16",
-      doc: "A node reads and stores f16. Router logits, sums, counts and numbers beyond f16 are left in f32.",
+      doc: "A node reads and stores f16. Router logits, statistics of rows, sums, counts and numbers beyond f16 are left in f32.",
     },
   ],
   run: (graph: Graph, c: PassContext): PassResult => new Narrowing(graph, c.lookup).run(),
@@ -31,19 +32,29 @@ export const halfStorage: Pass = {
 /** What they add up over many elements is not rounded to 11 bits. */
 export const summers: readonly string[] = ["sum", "cumsum", "segment_reduce"];
 
+/** One number for many: it takes no room in f32, and what all of them are measured by is not rounded to 11 bits. */
+export const statistics: readonly string[] = ["mean", "variance"];
+
+/** What puts the numbers of a row on the scale of its statistics. */
+const scalings: ReadonlySet<string> = new Set(["add", "sub", "mul", "div"]);
+
 class Narrowing {
   readonly #graph: Graph;
+  readonly #lookup: OpLookup;
   readonly #b: GraphBuilder;
   readonly #prepared: ReadonlySet<ValueId>;
   readonly #wideNodes: ReadonlySet<Node>;
   readonly #makers = new Map<ValueId, Node>();
   /** Values stored in f32 on purpose. */
   readonly #wide = new Set<ValueId>();
+  /** Those of them that are made of statistics and literals, and of no sum and nothing that a choice is made by. */
+  readonly #scales = new Set<ValueId>();
   readonly #casts = new Map<string, ValueId>();
   readonly #events: RewriteEvent[] = [];
 
   constructor(graph: Graph, lookup: OpLookup) {
     this.#graph = graph;
+    this.#lookup = lookup;
     this.#b = new GraphBuilder(graph.name, lookup, graph.nextId);
     this.#prepared = preparedValues(graph);
     for (const x of [...graph.inputs, ...graph.weights, ...graph.states]) this.#b.declare(x.id, x.type);
@@ -75,8 +86,36 @@ class Narrowing {
         : this.#narrow(n);
     if (made) return;
     const inputs = n.inputs.map((x) => (x === "" ? undefined : this.#as(x, this.#declared(x), n)));
+    if (!isPrepared && this.#scalesRow(n)) return this.#computedWide(n, inputs);
     this.#b.add(n.op, inputs, n.attrs, { ...this.#kept(n), types });
-    if (!isPrepared) for (const r of n.results) if (r.type.dtype === "f32") this.#wide.add(r.id);
+    if (isPrepared) return;
+    const isScale =
+      !this.#wideNodes.has(n) && n.inputs.every((x) => !this.#wide.has(x) || this.#scales.has(x));
+    for (const r of n.results)
+      if (r.type.dtype === "f32") {
+        this.#wide.add(r.id);
+        if (isScale) this.#scales.add(r.id);
+      }
+  }
+
+  /** Are numbers in f16 put on the scale of their row (`x * rsqrt(variance + eps)`)? It is in f32; what it makes of them need not be. */
+  #scalesRow(n: Node): boolean {
+    const [result] = n.results;
+    if (!scalings.has(n.op.name) || this.#wideNodes.has(n) || result!.type.dtype !== "f32") return false;
+    const isWhole = (x: ValueId): boolean => sameShape(this.#b.type(x).shape, result!.type.shape);
+    const wide = n.inputs.filter((x) => this.#wide.has(x));
+    const half = n.inputs.filter((x) => this.#b.type(x).dtype === "f16" && isWhole(x));
+    return wide.length === 1 && half.length === 1 && this.#scales.has(wide[0]!) && !isWhole(wide[0]!);
+  }
+
+  /** Computed in f32, and its result rounded where it is stored. */
+  #computedWide(n: Node, inputs: readonly (ValueId | undefined)[]): void {
+    const { ids, ...where } = this.#kept(n);
+    const wide = this.#b.add(n.op, inputs, n.attrs, { ...where, types: n.results.map((r) => r.type) });
+    const type = { ...n.results[0]!.type, dtype: "f16" as const };
+    const cast = this.#lookup("cast")!;
+    const made = this.#b.add(cast, [wide.results[0]!.id], { dtype: "f16" }, { ...where, ids, types: [type] });
+    this.#log(n, [wide, made]);
   }
 
   #kept(n: Node) {
@@ -96,7 +135,7 @@ class Narrowing {
 
   /** Layers read f16 whatever made their operands. All other ops stay in f32 where an operand is. */
   #stays(n: Node): boolean {
-    if (this.#wideNodes.has(n)) return true;
+    if (this.#wideNodes.has(n) || statistics.includes(n.op.name)) return true;
     return (
       !layers.includes(n.op.name) &&
       n.inputs.some((x) => x !== "" && (this.#wide.has(x) || this.#isBeyond(x)))
@@ -128,15 +167,19 @@ class Narrowing {
     const inputs = n.inputs.map((x, i) => (x === "" ? undefined : this.#as(x, types[i]!.dtype, n)));
     const kept = n.results.map((r, i) => ({ ...r.type, dtype: inferred.types[i]!.dtype }));
     const made = this.#b.add(n.op, inputs, n.attrs, { ...this.#kept(n), types: kept });
+    this.#log(n, [made]);
+    return made;
+  }
+
+  #log(n: Node, made: readonly Node[]): void {
     this.#events.push({
       rule: "stored-in-half",
       before: [printNode(n)],
-      after: [printNode(made)],
+      after: made.map(printNode),
       removed: [],
-      added: made.results.map((r) => r.id),
+      added: made.flatMap((m) => m.results.map((r) => r.id)),
       spans: n.spans,
     });
-    return made;
   }
 
   /** The value in another float type; cast once. */

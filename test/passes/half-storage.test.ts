@@ -68,6 +68,37 @@ describe("half-storage", () => {
     expect(type("relu")).toBe("f16");
   });
 
+  it("keeps statistics of rows in f32, and what they scale in f16", () => {
+    const text = `model m (x: f32[B, T, 8]) -> (y: f32[B, T, 8]) {
+  h = linear(x, out = 8) @first
+  centred = h - mean(h, axes = [2], keepdims = true)
+  scaled = centred * rsqrt(mean(square(centred), axes = [2], keepdims = true) + 0.00001)
+  return relu(scaled) + h
+}
+`;
+    const step = compileText(text, { also }).steps[0]!.find((s) => s.pass.name === "half-storage")!;
+    const types = (op: string) =>
+      step.after.nodes.filter((n) => n.op.name === op).map((n) => n.results[0]!.type.dtype);
+    expect(types("mean")).toEqual(["f32", "f32"]);
+    expect(types("rsqrt")).toEqual(["f32"]);
+    expect(types("relu")).toEqual(["f16"]);
+    expect(types("add").sort()).toEqual(["f16", "f32"]);
+  });
+
+  it.each(["digits_poolformer", "digits_vit", "poolformer"])(
+    "%s passes on in f16 whatever has more than one number a row, in as many dispatches as in f32",
+    (name) => {
+      const [half, full] = [compileExample(name, { also }), compileExample(name)];
+      const groups = half.optimized.graphs[0]!.nodes.filter((n) => n.body);
+      const outputs = new Set(half.optimized.graphs[0]!.outputs.map((o) => o.value));
+      const wide = groups
+        .flatMap((n) => n.results)
+        .filter(({ id, type }) => type.dtype === "f32" && type.shape.length > 2 && !outputs.has(id));
+      for (const { type, id } of wide) expect(type.shape.map((d) => d.key).slice(-1), id).toEqual(["1"]);
+      expect(groups.length).toBe(full.optimized.graphs[0]!.nodes.filter((n) => n.body).length);
+    },
+  );
+
   it("is near the model in f32, on the interpreter and an adapter", async () => {
     const compiled = compileText(chain, { also });
     const graph = compiled.module.graphs[0]!;
