@@ -68,7 +68,9 @@ async function measure(
   const bytes = software ? 2 ** 25 : Math.min(2 ** 28, device.limits.maxStorageBufferBindingSize);
   const gigabytesPerSecond = await copyBandwidth(device, bytes, RUNS);
   say("dispatches");
-  const dispatchMicroseconds = await dispatchCost(device, software ? 100 : 1000, RUNS);
+  const count = software ? 100 : 1000;
+  const dispatchMicroseconds = await dispatchCost(device, count, RUNS);
+  const indirect = await dispatchCost(device, count, RUNS, true);
   // On a processor both are memory, whatever a loop over one or the other takes.
   const workgroupMemoryGain = software ? 1 : Math.max(1.01, await workgroupGain(device, 1024, RUNS));
   const base: Target = { ...target, measured: { ...target.measured, workgroupMemoryGain } };
@@ -83,6 +85,7 @@ async function measure(
     fit,
     constants: {
       ...{ gflops: Math.max(...points.map(flops)), gigabytesPerSecond, dispatchMicroseconds },
+      indirectMicroseconds: Math.max(0, indirect - dispatchMicroseconds),
       ...{ workgroupMemoryGain, ...fitShaders(points), tiles: fit.tiles },
     },
   };
@@ -197,7 +200,7 @@ export function showConstants(c: AdapterConstants): readonly string[] {
   return [
     `matmul     ${amount(c.gflops)} GFLOP/s`,
     `copy       ${amount(c.gigabytesPerSecond)} GB/s, read plus written`,
-    `dispatch   ${amount(c.dispatchMicroseconds)} microseconds`,
+    `dispatch   ${amount(c.dispatchMicroseconds)} microseconds${c.indirectMicroseconds === undefined ? "" : `, ${amount(c.indirectMicroseconds)} more with a grid from a buffer`}`,
     `workgroup  memory ${amount(c.workgroupMemoryGain)} times as near as a buffer`,
     `shader     ${shader}`,
   ];

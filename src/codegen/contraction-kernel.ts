@@ -151,6 +151,7 @@ function writeTiles(
     workgroupSize: [across * down, 1, 1],
     subgroupSize: schedule.kind === "subgroup" ? across : 0,
     grid: [columnTiles, y, z],
+    liveGrid: schedule.grid === "live",
     schedule: `contraction, ${showSchedule(schedule)}`,
     why,
   };

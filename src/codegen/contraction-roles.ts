@@ -83,7 +83,8 @@ export function factsOf(
   const [roles] = products;
   const columns = sizeOf(roles, roles.columns);
   const inner = roles.columns.at(-1)!;
-  const rows = substituteDim(sizeOf(roles, roles.rows), bounds);
+  const rowSize = sizeOf(roles, roles.rows);
+  const rows = substituteDim(rowSize, bounds);
   const batch = substituteDim(sizeOf(roles, roles.batch), bounds);
   const steps = productDim(roles.spec.reduce);
   const sizes = expectedSizes({ rows, columns, batch, reduction: steps }, expected);
@@ -93,9 +94,15 @@ export function factsOf(
     ...(sizes && { expected: sizes }),
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
-    ...(roles.spec.group && { groupTile: roles.spec.group.tile }),
+    ...(roles.spec.group && { groupTile: roles.spec.group.tile, ...groupsOf(roles.spec.group.count) }),
+    ...([...symbolsOf(rowSize)].some((s) => bounds[s]) && { live: true }),
     ...(products.length > 1 && { products: products.length }),
   };
+}
+
+function groupsOf(count: Dim): Pick<ContractionFacts, "groups"> {
+  const known = constantOf(count);
+  return known === undefined ? {} : { groups: known };
 }
 
 /** Sizes of a run with these values of symbols; undefined where one is open still. */

@@ -44,7 +44,7 @@ import {
 } from "../ir/types.ts";
 import { AxisSpace } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
-import { LIVE, Sizes, type Bounds, type LivePlaces } from "./sizes.ts";
+import { LIVE, Sizes, type Bounds, type LiveWrites } from "./sizes.ts";
 import type { Walk } from "./walk.ts";
 
 /** The placeholder for the index along the vector axis: the first of four neighbours. */
@@ -74,10 +74,10 @@ export class GroupCode {
   readonly #sizeNumbers = new Map<string, number>();
   #vector: VectorAxis | undefined;
   #walk: Walk | undefined;
-  readonly #writesLive: boolean;
+  readonly #live: LiveWrites | undefined;
 
   /**
-   * `names`: what to call the buffers of some values; others are called after what they are to their readers. `places`: in a kernel that
+   * `names`: what to call the buffers of some values; others are called after what they are to their readers. `live`: in a kernel that
    * writes live extents.
    */
   constructor(
@@ -85,11 +85,11 @@ export class GroupCode {
     bounds: Bounds = {},
     wide: ReadonlySet<string> = new Set(),
     names: ReadonlyMap<ValueId, string> = new Map(),
-    places?: LivePlaces,
+    live?: LiveWrites,
   ) {
     this.#region = region;
-    this.sizes = new Sizes(bounds, places);
-    this.#writesLive = places !== undefined;
+    this.sizes = new Sizes(bounds, live?.places);
+    this.#live = live;
     this.#wide = wide;
     for (const p of region.params) this.#types.set(p.id, p.type);
     for (const n of region.nodes)
@@ -432,9 +432,18 @@ export class GroupCode {
     );
   }
 
-  /** Sets the live value of a bounded symbol, at its place in the extents. */
+  /** Sets the live value of a bounded symbol, at its place in the extents, and the grids that follow from it. */
   setLive(symbol: string, value: Expr): void {
-    this.emitter.store(LIVE, this.sizes.placeOf(symbol), value);
+    const grids = this.#live?.grids.get(symbol) ?? [];
+    const live = grids.length > 0 ? this.emitter.bind("live_rows", value) : value;
+    this.emitter.store(LIVE, this.sizes.placeOf(symbol), live);
+    if (grids.length > 0) this.sizes.know(symbol, live);
+    grids.forEach(({ place, grid }, i) => {
+      const first = this.sizes.placeOfGrid(i, place);
+      grid.forEach((count, axis) =>
+        this.emitter.store(LIVE, add(first, u32(axis)), this.sizes.of(`grid ${i} ${"xyz"[axis]!}`, count)),
+      );
+    });
   }
 
   /** Declarations, parameters first, results last; the widths are those found. */
@@ -447,7 +456,7 @@ export class GroupCode {
     return [
       ...this.#region.params.map((p) => declare(this.#buffers.get(p.id)!, p.type, "read")),
       ...this.#region.results.map((id, i) => declare(this.#outputs[i]!, this.type(id), "write")),
-      ...(this.#writesLive ? [{ name: LIVE, type: U32, access: "read_write" as const }] : []),
+      ...(this.#live ? [{ name: LIVE, type: U32, access: "read_write" as const }] : []),
     ];
   }
 }

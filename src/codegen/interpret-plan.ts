@@ -6,10 +6,11 @@ import { evaluateDim, type DimEnv } from "../ir/dim.ts";
 import { parseDim } from "../ir/dim-parse.ts";
 import { decodeTensor, encodeTensor } from "../ir/encode.ts";
 import type { Kernel } from "../ir/kernel.ts";
-import { extentsId, type Plan, type PlanTensor } from "../ir/plan.ts";
+import { extentsId, type Plan, type PlanDispatch, type PlanTensor } from "../ir/plan.ts";
 import { liveDispatches } from "../ir/plan-live.ts";
 import { elementCount, type Tensor } from "../ir/tensor.ts";
 import { bytesOf, isPacked, type DType } from "../ir/types.ts";
+import { Bug } from "../support/bug.ts";
 
 const arrays = {
   f32: Float32Array,
@@ -43,12 +44,24 @@ export interface PlanRunOptions {
   readonly states?: Readonly<Record<string, Tensor>>;
   /** Sees the values each dispatch has written. */
   observe?(kernel: string, id: string, value: Tensor): void;
+  /** Sees the workgroups of each dispatch. */
+  dispatched?(kernel: string, workgroups: readonly [number, number, number]): void;
 }
 
 /** A plan with its kernels before they were WGSL, in the same order. */
 export interface Interpretable {
   readonly plan: Plan;
   readonly kernels: readonly Kernel[];
+}
+
+/** Of a dispatch that takes its grid from the extents, what a kernel has written there. */
+function gridOf(d: PlanDispatch, most: readonly number[], extents: Uint32Array): [number, number, number] {
+  const grid = d.indirect === undefined ? most : [...extents.subarray(d.indirect, d.indirect + 3)];
+  if (grid.some((n, i) => n > most[i]!))
+    throw new Bug(
+      `a kernel says that a grid is ${grid.join(" x ")}, more than its bound ${most.join(" x ")}`,
+    );
+  return grid as [number, number, number];
 }
 
 /** `dims` has every size that inputs and `--dim` give. */
@@ -65,8 +78,9 @@ export function interpretPlan(
   const size = (text: string): number => evaluateDim(parseDim(text)!, env);
   const bounded = entry.symbols.filter((s) => s.kind === "bounded");
   for (const s of bounded) env[s.name] = size(s.bound);
-  const extents = new Uint32Array(bounded.length);
+  const extents = new Uint32Array(entry.extents ?? bounded.length);
   for (const s of bounded) extents[s.slot] = s.live ?? env[s.name]!;
+  for (const d of entry.dispatches) if (d.indirect !== undefined) extents.set(d.grid.map(size), d.indirect);
   const memory = new Map<string, KernelBuffer>([[extentsId, extents]]);
   const described = new Map<string, PlanTensor>();
   const put = (t: PlanTensor, buffer: KernelBuffer): void => {
@@ -104,8 +118,10 @@ export function interpretPlan(
     const kernel = kernels[d.kernel]!;
     const valueOf = (text: string, isLive: boolean): number =>
       isLive ? extents[bounded.find((s) => s.name === text)!.slot]! : size(text);
+    const workgroups = gridOf(d, d.grid.map(size), extents);
+    options.dispatched?.(kernel.name, workgroups);
     interpret(kernel, {
-      workgroups: d.grid.map(size) as [number, number, number],
+      workgroups,
       params: Object.fromEntries(kernel.params.map((p, i) => [p.name, valueOf(d.params[i]!, p.live)])),
       buffers: Object.fromEntries(kernel.buffers.map((b, i) => [b.name, memory.get(d.buffers[i]!)!])),
     });

@@ -6,7 +6,7 @@ import { add, builtin, mul, u32 } from "../ir/expr.ts";
 import type { Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr, Kernel } from "../ir/kernel.ts";
 import { GroupCode } from "./group.ts";
-import type { Bounds, LivePlaces } from "./sizes.ts";
+import type { Bounds, LiveWrites } from "./sizes.ts";
 
 export interface GroupKernel {
   /** Without name and locations, which the caller knows. */
@@ -14,6 +14,8 @@ export interface GroupKernel {
   /** One per kernel parameter. */
   readonly params: readonly Dim[];
   readonly grid: readonly [Dim, Dim, Dim];
+  /** The grid is that of the live sizes, read from a buffer, where one kernel sets them. */
+  readonly liveGrid: boolean;
   /** How it runs, for the reader: `contraction, subgroup 16x8, K by 4`. */
   readonly schedule: string;
   /** Why so, for the reader. */
@@ -37,12 +39,13 @@ export interface KernelShape {
   readonly workgroupSize: readonly [number, number, number];
   readonly subgroupSize: number;
   readonly grid: readonly [Dim, Dim, Dim];
+  readonly liveGrid?: boolean;
   readonly schedule: string;
   readonly why: string;
 }
 
 /**
- * `places`: in a kernel that writes live extents. Widths of loads are known only when the body has been written once, so it is written
+ * `live`: in a kernel that writes live extents. Widths of loads are known only when the body has been written once, so it is written
  * again where one of them was not what the rest of the body had taken it for.
  */
 export function buildKernel(
@@ -50,12 +53,12 @@ export function buildKernel(
   bounds: Bounds,
   write: (code: GroupCode) => KernelShape,
   names: ReadonlyMap<ValueId, string> = new Map(),
-  places?: LivePlaces,
+  live?: LiveWrites,
 ): GroupKernel {
-  let code = new GroupCode(region, bounds, new Set(), names, places);
+  let code = new GroupCode(region, bounds, new Set(), names, live);
   let shape = write(code);
   if (code.isMistaken) {
-    code = new GroupCode(region, bounds, code.wideSeen, names, places);
+    code = new GroupCode(region, bounds, code.wideSeen, names, live);
     shape = write(code);
   }
   const body = code.emitter.finish();
@@ -73,6 +76,7 @@ export function buildKernel(
     },
     params: code.sizes.values,
     grid: shape.grid,
+    liveGrid: shape.liveGrid ?? false,
     schedule: shape.schedule,
     why: shape.why,
   };

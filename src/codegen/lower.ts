@@ -9,6 +9,7 @@ import {
   evaluateDim,
   showDim,
   substituteDim,
+  symbolsOf,
   type Dim,
   type DimEnv,
 } from "../ir/dim.ts";
@@ -49,11 +50,10 @@ import { elementKernel } from "./element-kernel.ts";
 import { Generated } from "./generated.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
-import type { LivePlaces } from "./sizes.ts";
 import { reductionKernel } from "./reduction-kernel.ts";
 import { showSchedule } from "./schedule.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
-import type { Bounds } from "./sizes.ts";
+import type { Bounds, LiveGrid, LiveWrites } from "./sizes.ts";
 import type { TunedEntry, TunedSource } from "./tuned.ts";
 import { bindingLayout } from "./wgsl/bindings.ts";
 import { printWgsl } from "./wgsl/print.ts";
@@ -212,14 +212,14 @@ function stepsOf(
   { target }: Lowering,
   generated: Generated,
   bounds: Bounds,
-  places: LivePlaces,
+  live: LiveWrites,
   chosen: Chosen | undefined,
 ): readonly GroupStep[] {
   const { body } = node;
   if (!body) throw new Bug(`${node.op.name} was not grouped`);
   const kind = String(node.attrs["kind"]);
   return generated.of(body, `${kind} ${chosen ? showSchedule(chosen.schedule) : ""}`, () =>
-    generate(body, kind, target, chosen, bounds, places),
+    generate(body, kind, target, chosen, bounds, live),
   );
 }
 
@@ -229,7 +229,7 @@ function generate(
   target: Target,
   chosen: Chosen | undefined,
   bounds: Bounds,
-  places: LivePlaces,
+  live: LiveWrites,
 ): readonly GroupStep[] {
   switch (kind) {
     case "contraction":
@@ -237,7 +237,7 @@ function generate(
     case "reduction":
       return [stepOf(body, reductionKernel(body, target, bounds))];
     case "program":
-      return programSteps(body, target, bounds, places);
+      return programSteps(body, target, bounds, live);
     case "element":
       return [stepOf(body, elementKernel(body, target, bounds))];
     default:
@@ -349,11 +349,19 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
   });
   for (const { entry } of chosen.values()) if (entry) context.tuned.add(entry);
   const generated = new Generated();
+  const live = new LiveGrids(bounds, slots);
+  const make = (node: Node): readonly GroupStep[] =>
+    stepsOf(node, context, generated, bounds, live, chosen.get(node));
+  // Kernels that set live sizes write the grids of those that read them, and so they are made last.
+  const isProgram = (node: Node): boolean => node.attrs["kind"] === "program";
+  const steps = new Map(onDevice.filter((n) => !isProgram(n)).map((n) => [n, make(n)]));
+  for (const [node, own] of steps) live.add(node, own);
+  for (const node of onDevice) if (isProgram(node)) steps.set(node, make(node));
   const dispatches: PlanDispatch[] = [];
   for (const node of onDevice) {
     const name = String(node.attrs["name"]);
     const outside = namesOutside(node);
-    stepsOf(node, context, generated, bounds, slots, chosen.get(node)).forEach((step, i) => {
+    steps.get(node)!.forEach((step, i) => {
       for (const v of step.scratch) {
         outside.set(v.id, `${node.results[0]!.id}.${v.id}`);
         types.set(outside.get(v.id)!, v.type);
@@ -365,6 +373,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
       }
       const values = [...step.inputs.map((id) => outside.get(id)!), ...results];
       const bound = step.setsLive ? [...values, extentsId] : values;
+      const indirect = live.placeOf(node, i);
       const kernel = context.kernels.add(
         step.kernel.kernel,
         step.name === undefined ? name : `${name}_${step.name}`,
@@ -378,6 +387,7 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
         grid: step.kernel.grid.map((d) =>
           showDim(substituteDim(d, bounds)),
         ) as unknown as PlanDispatch["grid"],
+        ...(indirect !== undefined && { indirect }),
         locations: node.spans,
         nodes: results,
         schedule: step.kernel.schedule,
@@ -412,7 +422,42 @@ function lowerGraph(graph: Graph, context: Lowering): PlanEntry {
     })),
     values: stored,
     dispatches,
+    ...(live.words > slots.size && { extents: live.words }),
   };
+}
+
+/** Grids that are read from the extents, behind the live values there: those of one live size each. */
+class LiveGrids implements LiveWrites {
+  readonly places: ReadonlyMap<string, number>;
+  readonly grids = new Map<string, LiveGrid[]>();
+  words: number;
+  readonly #bounds: Bounds;
+  readonly #ofStep = new Map<Node, Map<number, number>>();
+
+  constructor(bounds: Bounds, places: ReadonlyMap<string, number>) {
+    this.places = places;
+    this.words = places.size;
+    this.#bounds = bounds;
+  }
+
+  add(node: Node, steps: readonly GroupStep[]): void {
+    steps.forEach(({ kernel: { grid, liveGrid } }, i) => {
+      if (!liveGrid) return;
+      const symbols = new Set(grid.flatMap((d) => [...symbolsOf(d)]).filter((s) => this.#bounds[s]));
+      const [symbol] = symbols;
+      if (symbol === undefined || symbols.size > 1) return;
+      const of = this.grids.get(symbol) ?? [];
+      this.grids.set(symbol, [...of, { place: this.words, grid }]);
+      const places = this.#ofStep.get(node) ?? new Map<number, number>();
+      this.#ofStep.set(node, places.set(i, this.words));
+      this.words += grid.length;
+    });
+  }
+
+  /** Where the grid of a node's step is; undefined where it is the one for the bound. */
+  placeOf(node: Node, step: number): number | undefined {
+    return this.#ofStep.get(node)?.get(step);
+  }
 }
 
 /** What parameters and results of a group's body are called in the graph. */

@@ -18,14 +18,14 @@ import {
   type GroupStep,
   type KernelShape,
 } from "./kernel-of.ts";
-import type { Bounds, LivePlaces } from "./sizes.ts";
+import type { Bounds, LiveWrites } from "./sizes.ts";
 
 /** The dispatches of a group whose main node writes its own kernels. */
 export function programSteps(
   region: Region,
   target: Target,
   bounds: Bounds,
-  places: LivePlaces,
+  live: LiveWrites,
 ): readonly GroupStep[] {
   const node = region.nodes.find((n) => n.op.lowering.kind === "program");
   if (!node || node.op.lowering.kind !== "program") throw new Bug("a program group without a program");
@@ -44,7 +44,7 @@ export function programSteps(
     target,
   });
   const values = new Values(node, program, input);
-  return program.steps.map((step) => stepKernel({ region, node, step, values, bounds, places }));
+  return program.steps.map((step) => stepKernel({ region, node, step, values, bounds, live }));
 }
 
 /** Names of an op's inputs, results and scratch, and what they are in the group. */
@@ -89,7 +89,7 @@ interface StepFacts {
   readonly step: ProgramStep;
   readonly values: Values;
   readonly bounds: Bounds;
-  readonly places: LivePlaces;
+  readonly live: LiveWrites;
 }
 
 function stepKernel(facts: StepFacts): GroupStep {
@@ -101,7 +101,7 @@ function stepKernel(facts: StepFacts): GroupStep {
     bounds,
     (code) => writeStep(code, own, facts),
     values.names,
-    step.sets && facts.places,
+    step.sets && facts.live,
   );
   return {
     ...stepOf(own, kernel),

@@ -36,7 +36,7 @@ export function rankSchedules(f: ContractionFacts, sizes: TileSizes): readonly R
     seen.add(key);
     const microseconds = tileCost(schedule, sizes, f.target);
     found.push({
-      schedule,
+      schedule: { ...schedule, grid: gridFor(f, sizes, microseconds) },
       microseconds,
       shaderMilliseconds: shaderCost(schedule, sizes.products, f.target),
     });
@@ -44,6 +44,15 @@ export function rankSchedules(f: ContractionFacts, sizes: TileSizes): readonly R
   // Of a second dispatch less is certain than of a tile: it has to gain a quarter.
   const cost = (r: RankedSchedule): number => r.microseconds * (r.schedule.split > 1 ? 4 / 3 : 1);
   return found.sort((a, b) => cost(a) - cost(b));
+}
+
+/** Half of each last tile of a group is a part of the grid that no row fills: where that takes longer than to read the grid from a buffer. */
+function gridFor(f: ContractionFacts, sizes: TileSizes, microseconds: number): ContractionSchedule["grid"] {
+  const { indirectMicroseconds } = f.target.measured;
+  if (!f.live || f.groups === undefined || f.groupTile === undefined || indirectMicroseconds === undefined)
+    return "bound";
+  const empty = (Math.min(f.groups, sizes.rows / f.groupTile) * (f.groupTile - 1)) / 2;
+  return microseconds * (empty / sizes.rows) > indirectMicroseconds ? "live" : "bound";
 }
 
 function candidates(f: ContractionFacts): readonly ContractionSchedule[] {
@@ -80,7 +89,14 @@ const DIRECT = 4;
 function onCores(f: ContractionFacts): readonly ContractionSchedule[] {
   const lanes = f.target.subgroupSize;
   const width = f.columnVectors ? 4 : 1;
-  const common = { vectors: 1, width, step: f.rowVectors ? 4 : 1, split: 1, swizzle: swizzleOf(f) } as const;
+  const common = {
+    vectors: 1,
+    width,
+    step: f.rowVectors ? 4 : 1,
+    split: 1,
+    grid: "bound",
+    swizzle: swizzleOf(f),
+  } as const;
   return heights.map((rows): ContractionSchedule => {
     const stagedEpilogue = lanes > 0 && rows > DIRECT;
     if (lanes > 0) return { ...common, kind: "subgroup", threads: [lanes, 1], rows, stagedEpilogue };

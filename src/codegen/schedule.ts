@@ -27,6 +27,11 @@ export interface ContractionSchedule {
   readonly step: number;
   /** Parts of the reduction, each in workgroups of its own; a second dispatch adds them up in order and does the epilogue. */
   readonly split: number;
+  /**
+   * Workgroups for as many rows as there can be, of which those leave that have none; or for the rows that there are, from a buffer, where
+   * a kernel sets their number.
+   */
+  readonly grid: "bound" | "live";
   /** Results go through workgroup memory, so that the epilogue is written once, in a loop over the rows: small shaders compile fast. */
   readonly stagedEpilogue: boolean;
   /** Tiles of rows that run one after another before the next columns: what one reads of the weights is still near for the others. */
@@ -47,6 +52,10 @@ export interface ContractionFacts {
   readonly columnVectors: boolean;
   /** Rows that have a right operand together, where the product is grouped: a power of two, and tiles must not cross its multiples. */
   readonly groupTile?: number;
+  /** How many right operands there are. */
+  readonly groups?: number;
+  /** A kernel sets how many rows there are; `rows` is how many there can be. */
+  readonly live?: boolean;
   /** Products with the same rows, each with columns and sums of its own; absent where it is one. */
   readonly products?: number;
   /** All steps of a sum; absent where they are those of `reduction`. */
@@ -104,6 +113,7 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
     width: f.columnVectors ? 4 : 1,
     step,
     split: 1,
+    grid: "bound",
     swizzle: swizzleOf(f),
   } as const;
   // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
@@ -161,6 +171,7 @@ export function tiled(f: ContractionFacts): ContractionSchedule {
     width,
     step: reduction < 8 ? 4 : reduction < 16 ? 8 : 16,
     split: 1,
+    grid: "bound",
     stagedEpilogue: false,
     swizzle: 1,
   };
@@ -232,6 +243,7 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
       return `a workgroup has ${tileRows(s)} rows, and every ${f.groupTile} rows have weights of their own`;
     if (s.split > 1) return "the sums of a grouped product are not split";
   }
+  if (s.grid === "live" && !f.live) return "no kernel sets how many rows there are: grid=bound";
   if (s.split > 1 && f.products !== undefined) return "the sums of several products are not split";
   if (s.kind === "subgroup") {
     if (subgroupSize === 0) return `${f.target.name} has no subgroups of a fixed size`;
@@ -260,14 +272,15 @@ export function sharedBytes(s: ContractionSchedule, products = 1): number {
 export function showSchedule(s: ContractionSchedule): string {
   const epilogue = s.stagedEpilogue ? "staged" : "direct";
   const swizzle = s.swizzle === 1 ? "" : `,swizzle=${s.swizzle}`;
-  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}${swizzle}`;
+  const grid = s.grid === "live" ? ",grid=live" : "";
+  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}${swizzle}${grid}`;
 }
 
 export type ParsedSchedule =
   { readonly schedule: ContractionSchedule } | { readonly problem: string; readonly schedule?: undefined };
 
-const fields = ["threads", "tile", "width", "step", "split", "epilogue", "swizzle"] as const;
-const defaults = { width: "4", step: "4", split: "1", epilogue: "direct", swizzle: "1" };
+const fields = ["threads", "tile", "width", "step", "split", "epilogue", "swizzle", "grid"] as const;
+const defaults = { width: "4", step: "4", split: "1", epilogue: "direct", swizzle: "1", grid: "bound" };
 
 /** Reads what `showSchedule` writes. Threads and tile must be given; the rest has defaults. */
 export function parseSchedule(text: string): ParsedSchedule {
@@ -293,9 +306,22 @@ export function parseSchedule(text: string): ParsedSchedule {
   if (width === undefined) return { problem: "width is 1 or 4" };
   const epilogue = given["epilogue"];
   if (epilogue !== "staged" && epilogue !== "direct") return { problem: "epilogue is staged or direct" };
+  const grid = given["grid"];
+  if (grid !== "bound" && grid !== "live") return { problem: "grid is bound or live" };
   const stagedEpilogue = epilogue === "staged";
   return {
-    schedule: { kind, threads, rows: tile[0], vectors: tile[1], width, step, split, stagedEpilogue, swizzle },
+    schedule: {
+      kind,
+      threads,
+      rows: tile[0],
+      vectors: tile[1],
+      width,
+      step,
+      split,
+      grid,
+      stagedEpilogue,
+      swizzle,
+    },
   };
 }
 

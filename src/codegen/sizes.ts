@@ -23,10 +23,23 @@ export const LIVE = "live";
 /** Place of each bounded symbol's live value in the extents. */
 export type LivePlaces = ReadonlyMap<string, number>;
 
+/** Workgroups of a later dispatch, and where in the extents they are written. */
+export interface LiveGrid {
+  readonly place: number;
+  readonly grid: readonly [Dim, Dim, Dim];
+}
+
+/** What a kernel that sets live values writes into the extents: these, and the grids that follow from each symbol. */
+export interface LiveWrites {
+  readonly places: LivePlaces;
+  readonly grids: ReadonlyMap<string, readonly LiveGrid[]>;
+}
+
 export class Sizes {
   readonly #byRole = new Map<string, Parameter>();
   readonly #bounds: Bounds;
   readonly #places: LivePlaces | undefined;
+  readonly #known = new Map<string, Expr>();
 
   /** `places`, in a kernel that writes live extents: it reads them from the buffer that it writes, which cannot be bound twice. */
   constructor(bounds: Bounds = {}, places?: LivePlaces) {
@@ -39,6 +52,16 @@ export class Sizes {
     const place = this.#places?.get(symbol);
     if (place === undefined) throw new Bug(`a kernel that does not write ${symbol} asks where it is`);
     return this.#parameter(`place of ${symbol}`, dim(place), false, "live_at");
+  }
+
+  /** Where in the extents the words of a grid begin, of those that this kernel writes. */
+  placeOfGrid(number: number, place: number): Expr {
+    return this.#parameter(`place of grid ${number}`, dim(place), false);
+  }
+
+  /** From here on the live value of a symbol is this one, which the kernel has just set. */
+  know(symbol: string, value: Expr): void {
+    this.#known.set(symbol, value);
   }
 
   /** Does it differ between runs on the same memory: is a bounded symbol part of it? */
@@ -96,6 +119,8 @@ export class Sizes {
 
   #symbol(name: string): Expr {
     if (this.#bounds[name] === undefined) return this.#parameter(name, dim(name), false);
+    const known = this.#known.get(name);
+    if (known) return known;
     if (this.#places) return load(LIVE, this.placeOf(name), U32);
     return this.#parameter(`live ${name}`, dim(name), true);
   }

@@ -68,6 +68,9 @@ function checkTensor(t: Fields, where: string, say: Say, known: readonly DType[]
   }
 }
 
+/** Words. */
+const MOST_EXTENTS = 1_000_000;
+
 function checkEntry(
   e: Fields,
   where: string,
@@ -76,6 +79,7 @@ function checkEntry(
   say: Say,
 ): void {
   const known = new Set<unknown>(shared);
+  const extents = e["extents"] ?? 0;
   for (const part of ["inputs", "values", "states"])
     list(e, part, say).forEach((t, i) => {
       checkTensor(t, `${where}, ${part} ${i}`, say);
@@ -90,6 +94,7 @@ function checkEntry(
     if (s["live"] !== undefined && !isCount(s["live"]))
       say(`${where}, symbol ${i}`, "has no valid live value");
   });
+  if (!isCount(extents) || Number(extents) > MOST_EXTENTS) say(where, "has no valid number of extents");
   if (e["limits"] !== undefined)
     list(e, "limits", say).forEach((l, i) => {
       if (!isSize(l["size"]) || typeof l["text"] !== "string") say(`${where}, limit ${i}`, "cannot be read");
@@ -115,6 +120,9 @@ function checkEntry(
       say(at, "passes sizes that cannot be read");
     if (!Array.isArray(grid) || grid.length !== 3 || !grid.every(isSize))
       say(at, "has a grid that cannot be read");
+    const place = d["indirect"];
+    if (place !== undefined && !(isCount(place) && Number(place) + 3 <= Number(extents)))
+      say(at, "takes its grid from a place that is not there");
   });
 }
 

@@ -85,6 +85,8 @@ export interface PlanEntry {
   /** Arena values, in order of definition. */
   readonly values: readonly PlanTensor[];
   readonly dispatches: readonly PlanDispatch[];
+  /** Words of the extents; absent where they are the live values alone. */
+  readonly extents?: number;
   /** What the sizes of a run must keep to: `size` must be 0 or more. Absent where there is nothing. */
   readonly limits?: readonly PlanLimit[];
 }
@@ -95,7 +97,7 @@ export interface PlanLimit {
   readonly at?: Location;
 }
 
-/** The value id under which a kernel binds the live extents in order to write them. */
+/** The value id under which a kernel binds the live extents in order to write them: live values, then grids of later dispatches. */
 export const extentsId = "@extents";
 
 /** A symbol whose live value a kernel writes to `extents[slot]`; buffers and grids are sized by the bound. */
@@ -117,6 +119,8 @@ export interface PlanDispatch {
   readonly params: readonly string[];
   /** Workgroups in x, y, z, as dimension text. */
   readonly grid: readonly [string, string, string];
+  /** Where in the extents a kernel writes how many of them are needed; the dispatch takes its grid from there. */
+  readonly indirect?: number;
   /** Model lines, graph nodes, the schedule, and why it was chosen. */
   readonly locations: readonly Location[];
   readonly nodes: readonly string[];

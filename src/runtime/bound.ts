@@ -22,6 +22,8 @@ export interface Step {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly grid: readonly [number, number, number];
+  /** Where a kernel writes the grid; `grid` is the largest that it can be. */
+  readonly indirect?: { readonly buffer: GPUBuffer; readonly offset: number };
   /** Nothing to do at these sizes. */
   readonly empty: boolean;
 }
@@ -246,5 +248,6 @@ function makeStep(
   // The compiler folds large grids over several dimensions.
   if (grid.some((n) => n > most))
     throw new Bug(`kernel ${kernel.name} wants a grid of ${grid.join(" x ")}, the limit is ${most}`, facts);
-  return { pipeline, group, grid };
+  if (d.indirect === undefined) return { pipeline, group, grid };
+  return { pipeline, group, grid, indirect: { buffer: place(extentsId).buffer, offset: d.indirect * 4 } };
 }

@@ -5,7 +5,7 @@ import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import { extentsId, type PlanEntry } from "../ir/plan.ts";
-import type { Bound } from "./bound.ts";
+import type { Bound, Step } from "./bound.ts";
 import { mapRead, usage } from "./buffers.ts";
 import type { RunInputs } from "./inputs.ts";
 import { dimReader, tensorBytes, type DimReader } from "./memory.ts";
@@ -124,12 +124,16 @@ function writeInputs(r: Resident, bound: Bound, inputs: RunInputs, encoder: GPUC
   }
 }
 
-/** Until a kernel says otherwise, a bounded symbol is as large as it may be. */
+/** Until a kernel says otherwise, a bounded symbol is as large as it may be, and so are the grids that follow from it. */
 function writeExtents(r: Resident, bound: Bound): void {
   const { buffer } = bound.place(extentsId);
   const values = new Uint32Array(buffer.size / 4);
   for (const s of bound.entry.symbols)
     if (s.kind === "bounded") values[s.slot] = s.live ?? bound.size(s.bound);
+  bound.steps.forEach(({ grid }, i) => {
+    const at = bound.entry.dispatches[i]!.indirect;
+    if (at !== undefined) values.set(grid, at);
+  });
   r.device.queue.writeBuffer(buffer, 0, values);
 }
 
@@ -139,24 +143,28 @@ function encodePass(encoder: GPUCommandEncoder, bound: Pick<Bound, "steps">): nu
   const pass = encoder.beginComputePass();
   let current: GPUComputePipeline | undefined;
   let count = 0;
-  for (const { pipeline, group, grid, empty } of bound.steps) {
-    if (empty) continue;
-    if (pipeline !== current) pass.setPipeline((current = pipeline));
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+  for (const step of bound.steps) {
+    if (step.empty) continue;
+    if (step.pipeline !== current) pass.setPipeline((current = step.pipeline));
+    dispatch(pass, step);
     count++;
   }
   pass.end();
   return count;
 }
 
+function dispatch(pass: GPUComputePassEncoder, { group, grid, indirect }: Step): void {
+  pass.setBindGroup(0, group);
+  if (indirect) pass.dispatchWorkgroupsIndirect(indirect.buffer, indirect.offset);
+  else pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+}
+
 function encodeTimed(encoder: GPUCommandEncoder, bound: Bound, timer: Timer): number {
-  bound.steps.forEach(({ pipeline, group, grid, empty }, i) => {
+  bound.steps.forEach((step, i) => {
     const pass = encoder.beginComputePass({ timestampWrites: timer.writes(i) });
-    if (!empty) {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    if (!step.empty) {
+      pass.setPipeline(step.pipeline);
+      dispatch(pass, step);
     }
     pass.end();
   });

@@ -106,6 +106,7 @@ export function extractedPlan(plan: Plan, at: DispatchPlace, dims: DimEnv): Extr
       entries: [
         {
           ...{ name: kernel.name, symbols, inputs, outputs, states: [], values: written },
+          ...(entry.extents !== undefined && { extents: entry.extents }),
           dispatches: [fixedDispatch(dispatch, kernel, size)],
         },
       ],

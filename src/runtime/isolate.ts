@@ -50,6 +50,7 @@ export function isolatedPlan(
   );
   const own: PlanEntry = {
     ...{ name: "isolated", symbols, states: [], values: writes.map(tensor) },
+    ...(entry.extents !== undefined && { extents: entry.extents }),
     inputs: reads.map((id) => ({ ...tensor(id), name: id })),
     outputs: writes.map((id) => ({ name: id, value: id, tensor: tensor(id) })),
     dispatches: dispatches.map((d) => ({

@@ -11,6 +11,8 @@ export interface TimedKernel {
   readonly groups: number;
   /** Dispatches in the pass, one after the other. */
   readonly count?: number;
+  /** Each reads from a buffer how many groups there are. */
+  readonly indirect?: boolean;
   readonly runs: number;
 }
 
@@ -24,6 +26,7 @@ export async function timeKernel(device: GPUDevice, k: TimedKernel): Promise<num
     layout: pipeline.getBindGroupLayout(0),
     entries: k.buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
   });
+  const grid = k.indirect ? gridBuffer(device, k.groups) : undefined;
   const stamped = device.features.has("timestamp-query");
   const times: number[] = [];
   for (let run = 0; run < k.runs + 2; run++) {
@@ -32,7 +35,9 @@ export async function timeKernel(device: GPUDevice, k: TimedKernel): Promise<num
     const pass = encoder.beginComputePass(timer && { timestampWrites: timer.writes(0) });
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
-    for (let i = 0; i < count; i++) pass.dispatchWorkgroups(k.groups);
+    for (let i = 0; i < count; i++)
+      if (grid) pass.dispatchWorkgroupsIndirect(grid, 0);
+      else pass.dispatchWorkgroups(k.groups);
     pass.end();
     timer?.resolve(encoder);
     const start = performance.now();
@@ -44,8 +49,15 @@ export async function timeKernel(device: GPUDevice, k: TimedKernel): Promise<num
     }
     timer?.destroy();
   }
+  grid?.destroy();
   // Two to warm up.
   return median(times.slice(2));
+}
+
+function gridBuffer(device: GPUDevice, groups: number): GPUBuffer {
+  const buffer = device.createBuffer({ size: 12, usage: usage.INDIRECT | usage.COPY_DST });
+  device.queue.writeBuffer(buffer, 0, Uint32Array.of(groups, 1, 1));
+  return buffer;
 }
 
 export const storageBuffer = (device: GPUDevice, size: number): GPUBuffer =>
@@ -68,13 +80,18 @@ export async function copyBandwidth(device: GPUDevice, bytes: number, runs: numb
   return (2 * bytes) / ms / 1e6;
 }
 
-/** Microseconds of one more dispatch in a pass, each after the other. */
-export async function dispatchCost(device: GPUDevice, count: number, runs: number): Promise<number> {
+/** Microseconds of one more dispatch in a pass, each after the other; `indirect`: of one that reads its grid from a buffer. */
+export async function dispatchCost(
+  device: GPUDevice,
+  count: number,
+  runs: number,
+  indirect = false,
+): Promise<number> {
   const buffer = storageBuffer(device, 256);
   const code = `
     @group(0) @binding(0) var<storage, read_write> out: array<u32>;
     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { out[id.x] += 1u; }`;
-  const ms = await timeKernel(device, { code, buffers: [buffer], groups: 1, count, runs });
+  const ms = await timeKernel(device, { code, buffers: [buffer], groups: 1, count, runs, indirect });
   buffer.destroy();
   return ms * 1e3;
 }

@@ -64,11 +64,9 @@ export class Resident {
       stats.uploadMilliseconds = performance.now() - start;
       stats.constantBytes = constants.bytes;
       const states = new States(device, buffers, plan);
-      const slots = Math.max(0, ...plan.entries.flatMap((e) => e.symbols.map(slotsUpTo)));
-      const extents =
-        slots > 0
-          ? buffers.create("extents", slots * 4, usage.STORAGE | usage.COPY_SRC | usage.COPY_DST)
-          : undefined;
+      const words = Math.max(0, ...plan.entries.map(extentsOf));
+      const flags = usage.STORAGE | usage.COPY_SRC | usage.COPY_DST | usage.INDIRECT;
+      const extents = words > 0 ? buffers.create("extents", words * 4, flags) : undefined;
       await buffers.settle();
       const surroundings: Surroundings = {
         device,
@@ -123,6 +121,7 @@ export class Resident {
   }
 }
 
-function slotsUpTo(s: PlanEntry["symbols"][number]): number {
-  return s.kind === "bounded" ? s.slot + 1 : 0;
+/** Words of the extents that an entry point needs. */
+function extentsOf({ symbols, extents = 0 }: PlanEntry): number {
+  return Math.max(extents, ...symbols.map((s) => (s.kind === "bounded" ? s.slot + 1 : 0)));
 }

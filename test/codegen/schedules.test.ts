@@ -72,6 +72,7 @@ const schedules: fc.Arbitrary<ContractionSchedule> = fc.record({
   width: fc.constantFrom(1, 4),
   step: fc.constantFrom(1, 2, 3, 4, 8, 12, 16),
   split: fc.constantFrom(1, 1, 2, 3, 5),
+  grid: fc.constantFrom("bound", "bound", "bound", "live"),
   stagedEpilogue: fc.boolean(),
   swizzle: fc.constantFrom(1, 1, 2, 3, 4),
 });
