@@ -1,6 +1,6 @@
 // Results as JSON and as the tables of docs/performance.md.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Ceiling } from "./ceiling.ts";
 import type { FirstRun, PeerTimes } from "./measure.ts";
@@ -13,6 +13,8 @@ export interface CaseResult {
   readonly macs: number;
   /** What it ran on, where that is not what the results say of all. */
   readonly machine?: string;
+  /** When, where that is another day than the results say. */
+  readonly date?: string;
   readonly peers: readonly PeerTimes[];
   readonly firstRun: readonly FirstRun[];
   readonly memory?: readonly PeerMemory[];
@@ -34,7 +36,7 @@ const page = join(import.meta.dirname, "..", "docs", "performance.md");
 const begin = "<!-- tables: made by `npm run bench -- --save` from bench/results -->";
 const end = "<!-- end of tables -->";
 
-/** Cases measured on the same day stay, unless they were measured again. */
+/** Cases of the newest results before stay, unless they were measured again. */
 export function save(results: Results): string {
   mkdirSync(folder, { recursive: true });
   const adapter = results.adapter
@@ -42,8 +44,12 @@ export function save(results: Results): string {
     .replace(/[^a-z0-9.]+/g, "-")
     .replace(/^-|-$/g, "");
   const path = join(folder, `${results.date}-${adapter}.json`);
-  const before = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Results) : undefined;
-  writeFileSync(path, `${JSON.stringify(joined(before, results), null, 1)}\n`);
+  const newest = readdirSync(folder)
+    .filter((f) => f.endsWith(`-${adapter}.json`))
+    .sort()
+    .at(-1);
+  const before = newest && (JSON.parse(readFileSync(join(folder, newest), "utf8")) as Results);
+  writeFileSync(path, `${JSON.stringify(joined(before || undefined, results), null, 1)}\n`);
   return path;
 }
 
@@ -51,7 +57,8 @@ export function joined(before: Results | undefined, now: Results): Results {
   const again = new Set(now.cases.map((c) => c.case));
   const kept = (before?.cases ?? [])
     .filter((c) => !again.has(c.case))
-    .map((c) => (before!.machine === now.machine ? c : { ...c, machine: c.machine ?? before!.machine }));
+    .map((c) => (before!.machine === now.machine ? c : { ...c, machine: c.machine ?? before!.machine }))
+    .map((c) => (before!.date === now.date ? c : { ...c, date: c.date ?? before!.date }));
   return { ...now, cases: [...kept, ...now.cases] };
 }
 
@@ -105,7 +112,7 @@ export function caseTable(c: CaseResult): string {
     ...(measured ? ["peak memory MiB: first run, all"] : []),
   ];
   const lines = [
-    `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds${c.machine === undefined ? "" : `, on ${c.machine}`}`,
+    `**${c.case}**: ${c.doc}, ${(c.macs / 1e9).toPrecision(3)} GMAC, ${c.peers[0]?.times.length ?? 0} rounds${c.machine === undefined ? "" : `, on ${c.machine}`}${c.date === undefined ? "" : `, ${c.date}`}`,
     "",
   ];
   lines.push(...table(head, rows), "");

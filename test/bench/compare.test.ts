@@ -67,4 +67,9 @@ it("results of a day keep cases that were not measured again, and where those ra
     ["c", "two", false],
   ]);
   expect(joined(undefined, of("one", "a"))).toEqual(of("one", "a"));
+  const later = joined(of("one", "a", "b"), { ...of("one", "b"), date: "2026-02-01" });
+  expect(later.cases.map((c) => [c.case, c.date])).toEqual([
+    ["a", "2026-01-31"],
+    ["b", undefined],
+  ]);
 });
