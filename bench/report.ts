@@ -48,8 +48,9 @@ export function save(results: Results): string {
     .filter((f) => f.endsWith(`-${adapter}.json`))
     .sort()
     .at(-1);
-  const before = newest && (JSON.parse(readFileSync(join(folder, newest), "utf8")) as Results);
-  writeFileSync(path, `${JSON.stringify(joined(before || undefined, results), null, 1)}\n`);
+  const before =
+    newest === undefined ? undefined : (JSON.parse(readFileSync(join(folder, newest), "utf8")) as Results);
+  writeFileSync(path, `${JSON.stringify(joined(before, results), null, 1)}\n`);
   return path;
 }
 

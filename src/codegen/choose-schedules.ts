@@ -145,7 +145,8 @@ function rankedTogether(
   }
   for (const options of byName.values()) {
     settle(options, weight);
-    for (const o of options) chosen.set(o.kind, { schedule: o.ranked[o.taken]!.schedule, why: whyRanked(o) });
+    for (const o of options)
+      chosen.set(o.kind, { schedule: o.ranked[o.taken]!.schedule, why: whyRanked(o, options) });
   }
   return chosen;
 }
@@ -178,11 +179,14 @@ export function settle(options: readonly Option[], weight: number): void {
     }
 }
 
-function whyRanked({ kind, ranked, texts, taken }: Option): string {
+function whyRanked(option: Option, all: readonly Option[]): string {
+  const { kind, ranked, texts, taken } = option;
   const { schedule, microseconds } = ranked[taken]!;
   const of = `${show(microseconds / 1000)} predicted, number ${taken + 1} of ${ranked.length} by the cost model`;
-  const shared = taken === 0 ? "" : ", for its shader: shared, or sooner compiled";
+  const isShared = all.some((o) => o !== option && o.texts[o.taken] === texts[taken]);
+  const shader =
+    taken === 0 ? "" : isShared ? ", as it shares its shader" : ", as its shader compiles sooner";
   const next = ranked.findIndex((_, i) => i !== taken);
   const other = next < 0 ? "" : `; ${texts[next]} ${show(ranked[next]!.microseconds / 1000)}`;
-  return `${whySchedule(kind.facts, schedule)}; ${of}${shared}${other}`;
+  return `${whySchedule(kind.facts, schedule)}; ${of}${shader}${other}`;
 }

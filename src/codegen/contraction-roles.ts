@@ -95,7 +95,7 @@ export function factsOf(
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
     ...(roles.spec.group && { groupTile: roles.spec.group.tile, ...groupsOf(roles.spec.group.count) }),
-    ...([...symbolsOf(rowSize)].some((s) => bounds[s]) && { live: true }),
+    ...([...symbolsOf(rowSize)].filter((s) => bounds[s]).length === 1 && { live: true }),
     ...(products.length > 1 && { products: products.length }),
   };
 }

@@ -445,7 +445,8 @@ class LiveGrids implements LiveWrites {
       if (!liveGrid) return;
       const symbols = new Set(grid.flatMap((d) => [...symbolsOf(d)]).filter((s) => this.#bounds[s]));
       const [symbol] = symbols;
-      if (symbol === undefined || symbols.size > 1) return;
+      if (symbol === undefined || symbols.size > 1)
+        throw new Bug("a grid of live rows does not depend on one live size");
       const of = this.grids.get(symbol) ?? [];
       this.grids.set(symbol, [...of, { place: this.words, grid }]);
       const places = this.#ofStep.get(node) ?? new Map<number, number>();

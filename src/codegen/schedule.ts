@@ -54,7 +54,7 @@ export interface ContractionFacts {
   readonly groupTile?: number;
   /** How many right operands there are. */
   readonly groups?: number;
-  /** A kernel sets how many rows there are; `rows` is how many there can be. */
+  /** One live size says how many rows there are; `rows` is how many there can be. */
   readonly live?: boolean;
   /** Products with the same rows, each with columns and sums of its own; absent where it is one. */
   readonly products?: number;
@@ -243,7 +243,7 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
       return `a workgroup has ${tileRows(s)} rows, and every ${f.groupTile} rows have weights of their own`;
     if (s.split > 1) return "the sums of a grouped product are not split";
   }
-  if (s.grid === "live" && !f.live) return "no kernel sets how many rows there are: grid=bound";
+  if (s.grid === "live" && !f.live) return "no one live size says how many rows there are: grid=bound";
   if (s.split > 1 && f.products !== undefined) return "the sums of several products are not split";
   if (s.kind === "subgroup") {
     if (subgroupSize === 0) return `${f.target.name} has no subgroups of a fixed size`;
