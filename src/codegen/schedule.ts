@@ -268,7 +268,7 @@ export function sharedBytes(s: ContractionSchedule, products = 1): number {
 
 // ---- text -----------------------------------------------------------------------------------------------------------
 
-/** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. */
+/** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. Behind it swizzle and grid, where they are not 1 and the bound. */
 export function showSchedule(s: ContractionSchedule): string {
   const epilogue = s.stagedEpilogue ? "staged" : "direct";
   const swizzle = s.swizzle === 1 ? "" : `,swizzle=${s.swizzle}`;
