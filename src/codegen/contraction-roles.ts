@@ -85,7 +85,11 @@ export function factsOf(
   const inner = roles.columns.at(-1)!;
   const rowSize = sizeOf(roles, roles.rows);
   const rows = substituteDim(rowSize, bounds);
-  const batch = substituteDim(sizeOf(roles, roles.batch), bounds);
+  const batchSize = sizeOf(roles, roles.batch);
+  const batch = substituteDim(batchSize, bounds);
+  const liveSymbols = new Set(
+    [...symbolsOf(rowSize), ...symbolsOf(batchSize)].filter((s) => bounds[s] !== undefined),
+  );
   const steps = productDim(roles.spec.reduce);
   const sizes = expectedSizes({ rows, columns, batch, reduction: steps }, expected);
   return {
@@ -95,7 +99,7 @@ export function factsOf(
     rowVectors: rowVectors(region, roles),
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
     ...(roles.spec.group && { groupTile: roles.spec.group.tile, ...groupsOf(roles.spec.group.count) }),
-    ...([...symbolsOf(rowSize)].filter((s) => bounds[s]).length === 1 && { live: true }),
+    ...(liveSymbols.size === 1 && { live: true }),
     ...(products.length > 1 && { products: products.length }),
   };
 }
