@@ -132,7 +132,8 @@ const packages = new Set<string>();
 for (const name of [...Object.keys(dependencies), "onnxruntime-node"]) copyPackage(name, packages);
 await build({
   entryPoints: [
-    ...["pack/survey.ts", "pack/ceilings.ts", "pack/sweep.ts", "pack/table.ts", "child.ts", "compiled.ts"],
+    ...["survey", "ceilings", "upload", "sweep", "table"].map((name) => `pack/${name}.ts`),
+    ...["child.ts", "compiled.ts"],
   ].map((f) => join(import.meta.dirname, f)),
   outdir: join(app, "bench"),
   entryNames: "[name]",

@@ -8,6 +8,7 @@ import { table } from "../report.ts";
 import type { CeilingRow } from "./ceilings.ts";
 import type { CaseRow, PeerRow } from "./survey.ts";
 import type { Row } from "./table.ts";
+import type { TransferRow } from "./upload.ts";
 
 /** One file of results: what `run.sh` measured, with the card and the driver. Rows are those of results.jsonl. */
 interface Kept {
@@ -72,10 +73,16 @@ function earlier(newest: Kept): string {
 function tables({ date, card, driver, rows }: Kept): string {
   const ceilings = rows.filter((r) => r.kind === "ceiling");
   const cases = rows.filter((r) => r.kind === "case");
+  const transfers = rows.filter((r) => r.kind === "transfer");
+  const moved =
+    transfers.length > 0
+      ? [...table(["MiB", "", "how", "ms", "of them waiting", "GB/s"], transfers.map(transferLine)), ""]
+      : [];
   return [
     `${card}, ${driver}, ${date}\n`,
     ...table(["ceiling", "measured"], ceilings.map(ceilingLine)),
     "",
+    ...moved,
     caseTable(cases, ceilingOf(rows)),
     "",
   ].join("\n");
@@ -95,6 +102,12 @@ function caseTable(cases: readonly CaseRow[], peak: number | undefined): string 
 
 function ceilingLine(c: CeilingRow): readonly string[] {
   return [c.name, `${c.value.toPrecision(4)} ${c.unit}`];
+}
+
+function transferLine(t: TransferRow): readonly string[] {
+  const wait = t.wait === undefined ? "" : t.wait.toPrecision(3);
+  const rate = t.bytes > 0 ? t.rate.toPrecision(3) : "";
+  return [String(t.bytes / 2 ** 20), t.way, t.how, t.milliseconds.toPrecision(3), wait, rate];
 }
 
 function caseLine(c: CaseRow, p: PeerRow, first: boolean, peak: number | undefined): readonly string[] {

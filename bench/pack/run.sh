@@ -102,6 +102,7 @@ if command -v nvidia-smi >/dev/null; then
 fi
 
 step 40 ceilings "$node" "$app/bench/ceilings.js" --out "$results"
+step 60 uploads "$node" "$app/bench/upload.js" --out "$results"
 step 60 "ceilings of PyTorch" bash -c "'$python' '$app/bench/torch/ceilings.py' >>'$results'"
 swept=${TOKENLOOM_PACK_CASES:-}
 for name in ${TOKENLOOM_PACK_CASES:-$("$node" "$app/bench/survey.js" --list)}; do

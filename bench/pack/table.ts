@@ -4,10 +4,12 @@ import { readFileSync } from "node:fs";
 import type { CeilingRow } from "./ceilings.ts";
 import type { SweepRow } from "./sweep.ts";
 import type { CaseRow, PeerRow } from "./survey.ts";
+import type { TransferRow } from "./upload.ts";
 
 export type Row =
   | ({ readonly kind: "case" } & CaseRow)
   | ({ readonly kind: "ceiling" } & CeilingRow)
+  | ({ readonly kind: "transfer" } & TransferRow)
   | ({ readonly kind: "sweep" } & SweepRow);
 
 const number = (x: number | undefined): string =>
@@ -32,6 +34,10 @@ function block(row: Row): readonly string[] {
   switch (row.kind) {
     case "ceiling":
       return [`${row.name}: ${row.value.toPrecision(4)} ${row.unit}`];
+    case "transfer":
+      return [
+        `${row.way} ${(row.bytes / 2 ** 20).toFixed(1)} MiB, ${row.how}: ${number(row.milliseconds)} ms (${number(row.wait)} of it waiting), ${number(row.rate)} GB/s`,
+      ];
     case "case":
       return [row.case, ...row.peers.map((p) => line(row, p))];
     case "sweep":
