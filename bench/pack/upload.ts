@@ -1,9 +1,9 @@
 // How fast bytes go to the adapter and come back, by every way that WebGPU has: `upload.js [--out FILE] [--smoke]`. A line of JSON for each
-// way and size goes to stdout, and to the end of FILE. How the runtime carries inputs and outputs is chosen by it.
+// way and size goes to stdout, and to the end of FILE. How the runtime carries inputs (src/runtime/staging.ts) and outputs is chosen by it.
 
 import { appendFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { mapRead, usage } from "../../src/runtime/buffers.ts";
+import { mapRead, mapWrite, usage } from "../../src/runtime/buffers.ts";
 import { openDevice } from "../../src/runtime/device-node.ts";
 import { awaitDevice } from "../../src/runtime/wait.ts";
 import { median, quantile } from "../compare.ts";
@@ -39,8 +39,6 @@ interface Way {
 }
 
 const MiB = 2 ** 20;
-const MAP_WRITE = 0x2;
-const mapWrite = 2;
 const { values } = parseArgs({
   options: {
     out: { type: "string" },
@@ -161,7 +159,7 @@ function writeBuffer(pieceBytes?: number): Upload {
 function staged(bytes: number, count: number): Upload {
   const parts = partsOf(bytes, count).map((p) => ({
     ...p,
-    buffer: create(p.bytes, MAP_WRITE | usage.COPY_SRC, true),
+    buffer: create(p.bytes, usage.MAP_WRITE | usage.COPY_SRC, true),
   }));
   return {
     how: `staging, ${count} part${count === 1 ? "" : "s"}`,
@@ -182,7 +180,7 @@ function staged(bytes: number, count: number): Upload {
 const freshlyStaged: Upload = {
   how: "staging, made anew",
   send(words, target) {
-    const buffer = create(words.byteLength, MAP_WRITE | usage.COPY_SRC, true);
+    const buffer = create(words.byteLength, usage.MAP_WRITE | usage.COPY_SRC, true);
     new Uint32Array(buffer.getMappedRange()).set(words);
     buffer.unmap();
     submitCopy(buffer, 0, target, 0, words.byteLength);

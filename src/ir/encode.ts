@@ -33,41 +33,88 @@ function eachPhysicalRow(
   }
 }
 
-/** The elements in physical order, in an array of the same kind. */
-function inPhysicalOrder(t: Tensor, order: readonly number[]): TensorData {
+type Words = Float32Array | Int32Array | Uint32Array | Int8Array;
+
+/** The elements in physical order. */
+function putInOrder(to: Words | TensorData, t: Tensor, order: readonly number[]): void {
   const { data } = t;
-  const out = data.slice();
   eachPhysicalRow(t.shape, order, (base, step, count, at) => {
-    for (let k = 0; k < count; k++) out[at + k] = data[base + k * step]!;
+    for (let k = 0; k < count; k++) to[at + k] = data[base + k * step]!;
   });
+}
+
+function inPhysicalOrder(t: Tensor, order: readonly number[] | undefined): TensorData {
+  if (!order) return t.data;
+  const out = t.data.slice();
+  putInOrder(out, t, order);
   return out;
+}
+
+/** Bytes of so many elements as the device stores them, padded to a multiple of four. */
+export function encodedBytes(dtype: DType, count: number): number {
+  switch (dtype) {
+    case "f32":
+    case "i32":
+    case "u32":
+    case "bool":
+      return count * 4;
+    case "f16":
+      return Math.ceil(count / 2) * 4;
+    case "i8":
+      return Math.ceil(count / 4) * 4;
+    case "i4":
+      return Math.ceil(count / 8) * 4;
+    default:
+      return dtype satisfies never;
+  }
 }
 
 /** Bytes as the device stores the tensor, padded to a multiple of four. */
 export function encodeTensor(t: Tensor, dtype: DType, order?: readonly number[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(encodedBytes(dtype, elementCount(t.shape)));
+  encodeInto(out.buffer, 0, t, dtype, order);
+  return out;
+}
+
+/** The same into memory that is there, `encodedBytes` from `offset`, a multiple of four. It is only written, never read. */
+export function encodeInto(
+  to: ArrayBuffer,
+  offset: number,
+  t: Tensor,
+  dtype: DType,
+  order?: readonly number[],
+): void {
   const count = elementCount(t.shape);
-  const values = order ? inPhysicalOrder(t, order) : t.data;
+  const bytes = encodedBytes(dtype, count);
+  const put = (words: Words): void => {
+    if (order) putInOrder(words, t, order);
+    else words.set(t.data);
+    words.fill(0, count);
+  };
   switch (dtype) {
     case "f32":
-      return bytesOfArray(new Float32Array(values));
+      return put(new Float32Array(to, offset, count));
     case "i32":
-      return bytesOfArray(new Int32Array(values));
+      return put(new Int32Array(to, offset, count));
     case "u32":
-      return bytesOfArray(new Uint32Array(values));
-    case "bool":
-      return bytesOfArray(Uint32Array.from(values, (x) => (x === 0 ? 0 : 1)));
+      return put(new Uint32Array(to, offset, count));
+    case "bool": {
+      const values = inPhysicalOrder(t, order);
+      const words = new Uint32Array(to, offset, count);
+      for (let i = 0; i < count; i++) words[i] = values[i] === 0 ? 0 : 1;
+      return;
+    }
     case "f16": {
-      const halves = new Uint16Array(Math.ceil(count / 2) * 2);
+      const values = inPhysicalOrder(t, order);
+      const halves = new Uint16Array(to, offset, bytes / 2);
       for (let i = 0; i < count; i++) halves[i] = halfToBits(values[i]!);
-      return bytesOfArray(halves);
+      halves.fill(0, count);
+      return;
     }
-    case "i8": {
-      const out = new Int8Array(Math.ceil(count / 4) * 4);
-      out.set(values);
-      return bytesOfArray(out);
-    }
+    case "i8":
+      return put(new Int8Array(to, offset, bytes));
     case "i4":
-      return pairsOfNibbles(values, Math.ceil(count / 8) * 4);
+      return new Uint8Array(to, offset, bytes).set(pairsOfNibbles(inPhysicalOrder(t, order), bytes));
     default:
       return dtype satisfies never;
   }
@@ -80,21 +127,17 @@ export function pairsOfNibbles(values: ArrayLike<number>, bytes: number): Uint8A
   return out;
 }
 
-function bytesOfArray(
-  a: Float32Array | Int32Array | Uint32Array | Uint16Array | Int8Array,
-): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength);
-}
-
+/** The tensor in `bytes` from `offset`, a multiple of eight; it is copied. */
 export function decodeTensor(
   bytes: ArrayBuffer,
   dtype: DType,
   shape: readonly number[],
   order?: readonly number[],
+  offset = 0,
 ): Tensor {
   const count = elementCount(shape);
   const data = newData(dtype, count);
-  const stored = storedView(bytes, dtype, count);
+  const stored = storedView(bytes, offset, dtype, count);
   if (!order) data.set(stored);
   else {
     eachPhysicalRow(shape, order, (base, step, n, at) => {
@@ -104,21 +147,21 @@ export function decodeTensor(
   return { dtype, shape, data };
 }
 
-function storedView(bytes: ArrayBuffer, dtype: DType, count: number): ArrayLike<number> {
+function storedView(bytes: ArrayBuffer, offset: number, dtype: DType, count: number): ArrayLike<number> {
   switch (dtype) {
     case "f32":
-      return new Float32Array(bytes, 0, count);
+      return new Float32Array(bytes, offset, count);
     case "i32":
-      return new Int32Array(bytes, 0, count);
+      return new Int32Array(bytes, offset, count);
     case "u32":
     case "bool":
-      return new Uint32Array(bytes, 0, count);
+      return new Uint32Array(bytes, offset, count);
     case "f16":
-      return Float32Array.from(new Uint16Array(bytes, 0, count), halfFromBits);
+      return Float32Array.from(new Uint16Array(bytes, offset, count), halfFromBits);
     case "i8":
-      return new Int8Array(bytes, 0, count);
+      return new Int8Array(bytes, offset, count);
     case "i4": {
-      const pairs = new Int8Array(bytes);
+      const pairs = new Int8Array(bytes, offset);
       return Int32Array.from({ length: count }, (_, i) => (pairs[i >> 1]! << (i & 1 ? 24 : 28)) >> 28);
     }
     default:

@@ -8,6 +8,7 @@ import { showBytes } from "./sizes.ts";
 /** WebGPU's usage flags and map modes, by number: the names are globals only in browsers. */
 export const usage = {
   MAP_READ: 0x1,
+  MAP_WRITE: 0x2,
   COPY_SRC: 0x4,
   COPY_DST: 0x8,
   UNIFORM: 0x40,
@@ -16,6 +17,7 @@ export const usage = {
   QUERY_RESOLVE: 0x200,
 } as const;
 export const mapRead = 1;
+export const mapWrite = 2;
 
 /** A window of a buffer, as it is bound. */
 export interface Place {

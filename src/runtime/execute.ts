@@ -4,6 +4,7 @@
 import { Bug } from "../support/bug.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import type { DimEnv } from "../ir/dim.ts";
+import { decodeTensor } from "../ir/encode.ts";
 import { extentsId, type PlanEntry } from "../ir/plan.ts";
 import type { Bound, Step } from "./bound.ts";
 import { mapRead, usage } from "./buffers.ts";
@@ -11,7 +12,8 @@ import type { RunInputs } from "./inputs.ts";
 import { dimReader, tensorBytes, type DimReader } from "./memory.ts";
 import type { Resident } from "./resident.ts";
 import { Timer } from "./timer.ts";
-import { bytesOfTensor, cropTo, isGpuTensor, tensorOfBytes, type GpuTensor } from "./transfer.ts";
+import { stagedInputs, type Staged } from "./staging.ts";
+import { bytesOfTensor, cropTo, isGpuTensor, type GpuTensor } from "./transfer.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { awaitDevice } from "./wait.ts";
 
@@ -44,6 +46,8 @@ export interface Executed {
 
 export async function execute(r: Resident, bound: Bound, x: Execution): Promise<Executed> {
   const clock = [performance.now()];
+  const staged = stagedInputs(bound.entry, x.inputs, r.device.limits.maxBufferSize);
+  if (staged.bytes > 0) await r.staging.open(staged.bytes);
   const layout = readbackLayout(r, bound, x);
   const kept = x.keep ? keptOutputs(r, bound, x.outputs) : [];
   const readback =
@@ -57,7 +61,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
   const watch = bound.proven ? undefined : new Watch(r.device);
   try {
     let encoder = r.device.createCommandEncoder({ label: bound.entry.name });
-    writeInputs(r, bound, x.inputs, encoder);
+    writeInputs(r, bound, x.inputs, staged, encoder);
     if (r.surroundings.extents) writeExtents(r, bound);
     clock.push(performance.now());
     let apart: readonly number[] | undefined;
@@ -75,6 +79,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     copyStates(r, bound, encoder);
     timer?.resolve(encoder);
     r.device.queue.submit([encoder.finish()]);
+    r.staging.handBack();
     if (bound.entry.states.length > 0) r.states.dirty = true;
     clock.push(performance.now());
     await watch?.end(bound.entry.name);
@@ -107,6 +112,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     for (const k of kept) r.buffers.destroy(k.buffer);
     throw e;
   } finally {
+    r.staging.handBack();
     watch?.abandon();
     timer?.destroy();
   }
@@ -114,8 +120,18 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
 
 // ---- in -------------------------------------------------------------------------------------------------------------
 
-function writeInputs(r: Resident, bound: Bound, inputs: RunInputs, encoder: GPUCommandEncoder): void {
+function writeInputs(
+  r: Resident,
+  bound: Bound,
+  inputs: RunInputs,
+  staged: Staged,
+  encoder: GPUCommandEncoder,
+): void {
+  const from = staged.bytes > 0 ? r.staging.fill(staged) : undefined;
+  for (const { input, offset, bytes } of staged.inputs)
+    encoder.copyBufferToBuffer(from!, offset, bound.place(input.id).buffer, 0, bytes);
   for (const i of bound.entry.inputs) {
+    if (staged.inputs.some((s) => s.input === i)) continue;
     const t = inputs[i.name]!;
     const { buffer } = bound.place(i.id);
     if (isGpuTensor(t)) {
@@ -324,13 +340,13 @@ function liveValues(bound: Bound, layout: ReadbackLayout, mapped: ArrayBuffer): 
 
 function readOutput(
   bound: Bound,
-  { output, offset, bytes }: ReadbackLayout["outputs"][number],
+  { output, offset }: ReadbackLayout["outputs"][number],
   mapped: ArrayBuffer,
   size: DimReader,
 ): Tensor {
   const { dtype, order, shape } = output.tensor;
   const planned = shape.map(bound.size);
-  return cropTo(tensorOfBytes(mapped, offset, bytes, dtype, planned, order), shape.map(size));
+  return cropTo(decodeTensor(mapped, dtype, planned, order, offset), shape.map(size));
 }
 
 function gpuTensor(r: Resident, bound: Bound, k: Kept, size: DimReader): GpuTensor {
@@ -358,7 +374,7 @@ function gpuTensor(r: Resident, bound: Bound, k: Kept, size: DimReader): GpuTens
         if (k.bytes > 0) encoder.copyBufferToBuffer(k.buffer, 0, staging, 0, k.bytes);
         r.device.queue.submit([encoder.finish()]);
         await awaitDevice(staging.mapAsync(mapRead));
-        const whole = tensorOfBytes(staging.getMappedRange(), 0, k.bytes, dtype, memoryShape, order);
+        const whole = decodeTensor(staging.getMappedRange(), dtype, memoryShape, order);
         return cropTo(whole, actual);
       } finally {
         staging.destroy();

@@ -8,6 +8,7 @@ import { bindEntry, type Bound, type Surroundings } from "./bound.ts";
 import { Buffers, usage, type AllocationCount } from "./buffers.ts";
 import { rewriteConstants, uploadConstants, type ConstantSource } from "./constants.ts";
 import { checkDevice, createPipelines } from "./pipelines.ts";
+import { Staging } from "./staging.ts";
 import { States } from "./states.ts";
 
 /** As many sets of sizes stay bound as a server usually alternates between; a set costs a uniform buffer and bind groups. */
@@ -24,6 +25,7 @@ export interface ResidentStats extends AllocationCount {
 export class Resident {
   readonly device: GPUDevice;
   readonly buffers: Buffers;
+  readonly staging: Staging;
   readonly states: States;
   readonly surroundings: Surroundings;
   /** Why the device is gone; undefined while it is there. */
@@ -35,6 +37,7 @@ export class Resident {
   private constructor(surroundings: Surroundings, states: States, stats: ResidentStats) {
     this.device = surroundings.device;
     this.buffers = surroundings.buffers;
+    this.staging = new Staging(surroundings.buffers);
     this.states = states;
     this.surroundings = surroundings;
     this.#stats = stats;

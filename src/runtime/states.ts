@@ -3,11 +3,12 @@
 
 import { error, InputError } from "../support/diagnostic.ts";
 import { showDim, symbolsOf } from "../ir/dim.ts";
+import { decodeTensor } from "../ir/encode.ts";
 import type { Plan, PlanEntry } from "../ir/plan.ts";
 import { elementCount, newData, type Tensor } from "../ir/tensor.ts";
 import { mapRead, usage, type Buffers, type Place } from "./buffers.ts";
 import { dimOf, dimReader, tensorBytes } from "./memory.ts";
-import { bytesOfTensor, tensorOfBytes } from "./transfer.ts";
+import { bytesOfTensor } from "./transfer.ts";
 import { awaitDevice } from "./wait.ts";
 
 type PlanState = PlanEntry["states"][number];
@@ -86,7 +87,7 @@ export class States {
       }
       await awaitDevice(staging.mapAsync(mapRead));
       const { dtype, order } = h.decl;
-      return tensorOfBytes(staging.getMappedRange(), 0, h.bytes, dtype, h.shape, order);
+      return decodeTensor(staging.getMappedRange(), dtype, h.shape, order);
     } finally {
       this.#buffers.destroy(staging);
     }

@@ -2,7 +2,7 @@
 // that copy nothing, and the cut from the planned extents to the live ones.
 
 import { Bug } from "../support/bug.ts";
-import { decodeTensor, encodeTensor } from "../ir/encode.ts";
+import { encodeTensor } from "../ir/encode.ts";
 import { elementCount, newData, stridesOfShape, type Tensor } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
 
@@ -41,21 +41,6 @@ export function bytesOfTensor(
     if (dtype === "u32" && data instanceof Uint32Array) return data as Uint32Array<ArrayBuffer>;
   }
   return encodeTensor(t, dtype, order);
-}
-
-/** The tensor in a range of mapped memory, which is copied. */
-export function tensorOfBytes(
-  mapped: ArrayBuffer,
-  offset: number,
-  bytes: number,
-  dtype: DType,
-  shape: readonly number[],
-  order?: readonly number[],
-): Tensor {
-  const own = mapped.slice(offset, offset + bytes);
-  if (order === undefined && dtype === "f32")
-    return { dtype, shape, data: new Float32Array(own, 0, elementCount(shape)) };
-  return decodeTensor(own, dtype, shape, order);
 }
 
 /** The leading part of each axis: buffers are laid out for the bound of a bounded symbol, and hold its live value. */
