@@ -1,7 +1,8 @@
 // Every way of computing a layer of routed experts over a grid, beside the one that the cost model chooses:
 //   node --import tsx bench/experts.ts [--device NAME] [--tokens 1,8,64] [--experts 8,16] [--k 2] [--runs N]
 // A way that is estimated to take ten times as long as the fastest is not run. Times are those of the products and of what orders their
-// rows, by the device's timestamps; of each the least of several runs, the ways taken in turn.
+// rows, by the device's timestamps: medians of runs, the ways taken in turn. What the choice loses is the median of its ratio to the fastest
+// way, run by run.
 //
 // With --growth: how the layer that the compiler makes grows with its experts. All dispatches, router and sum too; medians of runs taken in
 // turn, and medians of the ratio to the first number of experts, run by run. `--k all` gives every token every expert.
@@ -77,24 +78,24 @@ async function compareWays(tokens: number, experts: number, k: number): Promise<
   const layer = layerOf(tokens, experts, k);
   const estimates = estimateWays(layer, tokens * k, opened.target);
   const limit = 10 * Math.min(...estimates.map((e) => e.microseconds));
-  const run: { readonly way: ExpertWay; readonly session: Session; least: number }[] = [];
+  const run: { readonly way: ExpertWay; readonly session: Session; readonly times: number[] }[] = [];
   for (const { way, microseconds } of estimates)
     if (microseconds <= limit)
-      run.push({ way, session: await sessionOf(source(tokens, experts, k), way), least: Infinity });
+      run.push({ way, session: await sessionOf(source(tokens, experts, k), way), times: [] });
   for (let round = 0; round < rounds; round++)
-    for (const r of run) r.least = Math.min(r.least, await timed(r.session, tokens, ROUTER));
+    for (const r of run) r.times.push(await timed(r.session, tokens, ROUTER));
   for (const r of run) await r.session.dispose();
   const cell = (way: string): string => {
     const e = estimates.find((x) => x.way === way);
     if (!e) return "-";
-    const ms = run.find((r) => r.way === way)?.least;
+    const times = run.find((r) => r.way === way)?.times;
     const tile = way === "sort" ? ` /${e.tile}` : "";
-    return `${ms === undefined ? "-" : ms.toFixed(1)} (${(e.microseconds / 1000).toFixed(1)})${tile}`;
+    return `${times ? median(times).toFixed(1) : "-"} (${(e.microseconds / 1000).toFixed(1)})${tile}`;
   };
   const { way: chosen } = chooseWay(layer, { target: opened.target });
-  const best = run.reduce((a, b) => (b.least < a.least ? b : a));
+  const best = run.reduce((a, b) => (median(b.times) < median(a.times) ? b : a));
   const own = run.find((r) => r.way === chosen)!;
-  const loss = `${(100 * (own.least / best.least - 1)).toFixed(0)} %`;
+  const loss = `${(100 * (median(own.times.map((t, i) => t / best.times[i]!)) - 1)).toFixed(0)} %`;
   return `| ${tokens} | ${experts} | ${k} | ${ways.map(cell).join(" | ")} | ${chosen} | ${best.way} | ${loss} |`;
 }
 
@@ -133,7 +134,8 @@ if (flags.growth) {
   console.log(`| ---: | ---: | ---: |${ways.map(() => " ---: |").join("")} --- | --- | ---: |`);
   for (const tokens of list(flags.tokens))
     for (const experts of list(flags.experts))
-      for (const k of list(flags.k)) console.log(await compareWays(tokens, experts, k));
+      for (const k of flags.k.split(","))
+        console.log(await compareWays(tokens, experts, k === "all" ? experts : Number(k)));
 }
 console.log(`\nload ${loadavg()[0]!.toFixed(1)}`);
 opened.device.destroy();

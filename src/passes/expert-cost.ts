@@ -17,7 +17,7 @@ export type ExpertWay = (typeof expertWays)[number];
 export interface ExpertLayer {
   /** Pairs of a token and one of its experts. */
   readonly rows: Dim;
-  /** Rows of each token, where they are the tokens `k` times each: every expert can compute every token then. */
+  /** Rows of each token, of different experts, where rows are the tokens `k` times each: every expert can compute every token then. */
   readonly k?: number;
   readonly experts: number;
   /** Seats of an expert, where choices without one are dropped. */
@@ -106,7 +106,7 @@ function fastest(
 ): WayChoice {
   const open = found.filter((e) => ways.includes(e.way));
   const first = open.reduce((a, b) => (b.microseconds < a.microseconds ? b : a));
-  return { way: first.way, tile: first.tile, why: showEstimates(found, rows, first, layer) };
+  return { way: first.way, tile: first.tile, why: showEstimates(open, rows, first, layer) };
 }
 
 /** Of each way, with its fastest tile, for so many rows. */
@@ -126,13 +126,36 @@ export function estimateWays(layer: ExpertLayer, rows: number, target: Target): 
 }
 
 /**
- * What experts get by even chance: how many have rows at all, and how many rows there are with what is left of last tiles. The `k` rows of
- * a token go to different experts.
+ * Tiles that have rows. Even chance gives an expert each token with the probability `k / experts` (the `k` rows of a token go to different
+ * experts), so its load is binomial: every token where `k` is all of them, and then no tile is half empty but by division.
  */
-function expectedRows(rows: number, { experts, k = 1 }: ExpertLayer, tile: number): number {
-  const busy = experts * (1 - (1 - k / experts) ** (rows / k));
-  return Math.max(busy * tile, rows + (busy * (tile - 1)) / 2);
+export function expectedTiles(
+  rows: number,
+  { experts, k = 1 }: Pick<ExpertLayer, "experts" | "k">,
+  tile: number,
+): number {
+  const tokens = Math.round(rows / k);
+  const odds = k / (experts - k);
+  const likeliest = Math.min(tokens, Math.floor(((tokens + 1) * k) / experts));
+  let [tiles, all] = [0, 0];
+  const count = (load: number, weight: number): void => {
+    tiles += weight * Math.ceil(load / tile);
+    all += weight;
+  };
+  count(likeliest, 1);
+  for (let [load, weight] = [likeliest, 1]; load < tokens && weight > RARE;) {
+    weight *= ((tokens - load) / (load + 1)) * odds;
+    count(++load, weight);
+  }
+  for (let [load, weight] = [likeliest, 1]; load > 0 && weight > RARE;) {
+    weight *= load / (tokens - load + 1) / odds;
+    count(--load, weight);
+  }
+  return (experts * tiles) / all;
 }
+
+/** Loads so much less likely than the likeliest are not counted. */
+const RARE = 1e-9;
 
 // ---- costs, in microseconds -------------------------------------------------------------------------------------------
 
@@ -140,7 +163,7 @@ const defaults = (target: Target): ExpertConstants => ({
   gigabytesPerSecond: target.measured.gigabytesPerSecond,
   gflops: target.measured.gflops,
   rows: runsOnCores(target) ? 16 : 64,
-  dense: runsOnCores(target) ? 2 : 1,
+  dense: runsOnCores(target) ? 1.2 : 1,
 });
 
 export function expertConstants(target: Target): ExpertConstants {
@@ -164,7 +187,7 @@ const PLACING = 1024;
 function sortedCost(layer: ExpertLayer, rows: number, tile: number, target: Target): number {
   const { dispatchMicroseconds, gflops } = target.measured;
   const plan = 2 * dispatchMicroseconds + (rows * PLACING) / (gflops * 1e3);
-  return plan + (expectedRows(rows, layer, tile) / tile) * tileCost(layer, tile, target);
+  return plan + expectedTiles(rows, layer, tile) * tileCost(layer, tile, target);
 }
 
 /** A workgroup that leaves at once, as a part of a dispatch. */
@@ -173,7 +196,7 @@ const EMPTY = 1 / 64;
 /** Seats are counted in any case, to know who has one; a tile without any is left at once. */
 function seatedCost(layer: ExpertLayer, rows: number, tile: number, target: Target): number {
   const fixed = layer.experts * Math.ceil(layer.capacity! / tile);
-  const taken = Math.min(fixed, expectedRows(rows, layer, tile) / tile);
+  const taken = Math.min(fixed, expectedTiles(rows, layer, tile));
   return taken * tileCost(layer, tile, target) + fixed * EMPTY * target.measured.dispatchMicroseconds;
 }
 

@@ -20,7 +20,10 @@ export interface TokenRows {
 }
 
 /** The tokens that these rows are, `k` times each; undefined where they are made in another way. */
-export function tokensOfRows(c: RewriteContext, rows: ValueId): TokenRows | undefined {
+export function tokensOfRows(
+  c: Pick<RewriteContext, "producer" | "type">,
+  rows: ValueId,
+): TokenRows | undefined {
   const flat = c.producer(rows);
   if (flat?.op.name !== "reshape") return undefined;
   const width = c.type(rows).shape.at(-1)!;

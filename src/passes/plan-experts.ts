@@ -25,6 +25,7 @@ import { rowBound } from "../ops/experts.ts";
 import { Bug } from "../support/bug.ts";
 import { seatingOf, type Seating } from "./expert-capacity.ts";
 import { chooseWay, weightsOfExperts, type ExpertWay } from "./expert-cost.ts";
+import { tokensOfRows } from "./expert-rows.ts";
 import type { Pass, PassContext, PassResult } from "./pass.ts";
 
 export const planExperts: Pass = {
@@ -136,9 +137,15 @@ class Planner {
       void this.#refusals.push({ rule: "sort-by-expert", reason, node: n.results[0]!.id, spans: n.spans });
     if (experts === undefined) return refuse("the number of experts is not known while compiling");
     const typeOf = (id: ValueId): TensorType => this.#types.get(id)!;
-    const seating = seatingOf(ids, experts, (id) => this.#producers.get(id), typeOf);
+    const producer = (id: ValueId): Node | undefined => this.#producers.get(id);
+    const seating = seatingOf(ids, experts, producer, typeOf);
     const weights = weightsOfExperts(this.#graph.nodes, typeOf, ids);
-    const layer = { rows, experts, ...weights, ...(seating && { capacity: seating.capacity }) };
+    const tokens = tokensOfRows({ producer, type: typeOf }, n.inputs[0]!);
+    const layer = {
+      ...{ rows, experts, ...weights },
+      ...(tokens && { k: tokens.k }),
+      ...(seating && { capacity: seating.capacity }),
+    };
     const ways: ExpertWay[] = seating ? ["gather", "sort", "capacity"] : ["gather", "sort"];
     const { way, tile, why } = chooseWay(layer, this.#context, ways);
     if (way === "gather") return refuse(why);

@@ -145,7 +145,8 @@ class Joining {
     if (unlike !== undefined) return unlike;
     const tokens = productDim(leading);
     const weights = weightsOfExperts(c.graph.nodes, (id) => c.type(id), this.#routed.ids);
-    const layer = { rows: mulDim(tokens, dim(k + slices)), experts: count + slices, ...weights };
+    const slots = k + slices;
+    const layer = { rows: mulDim(tokens, dim(slots)), k: slots, experts: count + slices, ...weights };
     const { way, why } = chooseWay(layer, this.#passes, ["gather", "sort"]);
     if (way === "gather" && (this.#passes.experts === "gather" || numberFor(tokens, this.#passes) !== 1))
       return `rows would not be sorted, and each would read the shared weights by itself (${why})`;
