@@ -8,7 +8,7 @@ import type { BufferDecl, Kernel, Scalar } from "../ir/kernel.ts";
 import { typeText } from "../ir/kernel-types.ts";
 import { verifyKernel } from "../ir/kernel-verify.ts";
 import { runtimeHelpers } from "./arithmetic.ts";
-import { halfFromBits } from "../support/half.ts";
+import { halfValues } from "../support/half.ts";
 import { type CompileOptions, compileToText } from "./interpret-compile.ts";
 
 /** f32, i32, u32 as themselves; f16 as bits in a Uint16Array; bool as 0 and 1 in a Uint32Array. */
@@ -250,11 +250,4 @@ class Workgroup {
       kernel: this.#kernel.name,
     });
   }
-}
-
-let halves: Float32Array | undefined;
-
-function halfValues(): Float32Array {
-  halves ??= Float32Array.from({ length: 0x10000 }, (_, bits) => halfFromBits(bits));
-  return halves;
 }

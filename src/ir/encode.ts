@@ -3,7 +3,7 @@
 import { Bug } from "../support/bug.ts";
 import { elementCount, newData, stridesOfShape, type Tensor, type TensorData } from "./tensor.ts";
 import type { DType } from "./types.ts";
-import { halfFromBits, halfToBits } from "../support/half.ts";
+import { halfToBits, numbersOfBits } from "../support/half.ts";
 
 /** Calls `row` for every run of the innermost physical axis: where it starts in row-major order, how far its elements are apart there,
  * how many they are, and where it starts in physical order. Runs, because a call for each element costs more than its copy. */
@@ -157,7 +157,7 @@ function storedView(bytes: ArrayBuffer, offset: number, dtype: DType, count: num
     case "bool":
       return new Uint32Array(bytes, offset, count);
     case "f16":
-      return Float32Array.from(new Uint16Array(bytes, offset, count), halfFromBits);
+      return numbersOfBits(new Uint16Array(bytes, offset, count));
     case "i8":
       return new Int8Array(bytes, offset, count);
     case "i4": {

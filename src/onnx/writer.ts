@@ -5,7 +5,7 @@ import { constantOf, dim, substituteDim, type Dim } from "../ir/dim.ts";
 import { pairsOfNibbles } from "../ir/encode.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
-import { halfToBits } from "../support/half.ts";
+import { bitsOfNumbers } from "../support/half.ts";
 import {
   attributeType,
   elementType,
@@ -256,7 +256,7 @@ function rawData(dtype: DType, values: ArrayLike<number>): Uint8Array {
       case "f32":
         return new Float32Array(values);
       case "f16":
-        return Uint16Array.from(values, halfToBits);
+        return bitsOfNumbers(values);
       case "i32":
         return new Int32Array(values);
       case "u32":

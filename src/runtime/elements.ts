@@ -5,6 +5,7 @@
 
 import { newData, type TensorData } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
+import { bitsOfNumbers, numbersOfBits, roundToHalf } from "../support/half.ts";
 
 export type StoredType =
   "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
@@ -127,7 +128,7 @@ function viewOf(buffer: ArrayBuffer, from: StoredType, count: number): ArrayLike
     case "F32":
       return new Float32Array(buffer, 0, count);
     case "F16":
-      return halvesToFloats(new Uint16Array(buffer, 0, count));
+      return numbersOfBits(new Uint16Array(buffer, 0, count));
     case "BF16":
       return brainHalvesToFloats(new Uint16Array(buffer, 0, count));
     case "I32":
@@ -161,7 +162,7 @@ export function encodeElements(dtype: DType, data: TensorData): { stored: Stored
     case "f32":
       return { stored: "F32", bytes: asBytes(data instanceof Float32Array ? data : new Float32Array(data)) };
     case "f16":
-      return { stored: "F16", bytes: asBytes(Uint16Array.from(data, halfBits)) };
+      return { stored: "F16", bytes: asBytes(bitsOfNumbers(data)) };
     case "i32":
       return { stored: "I32", bytes: asBytes(data instanceof Int32Array ? data : new Int32Array(data)) };
     case "u32":
@@ -182,66 +183,6 @@ export function allocate(dtype: DType, count: number): TensorData | undefined {
     if (cause instanceof RangeError) return undefined;
     throw cause;
   }
-}
-
-// ---- 16-bit floats. Every f16 and bf16 value is an f32 value, so reading is exact.
-
-const bits64 = new Float64Array(1);
-const words64 = new Uint32Array(bits64.buffer);
-
-/** The nearest f16 value, ties to even; 65520 and beyond are infinite. */
-export function roundToHalf(x: number): number {
-  const size = Math.abs(x);
-  if (Number.isNaN(x) || size === 0) return x;
-  if (size >= 65520) return x > 0 ? Infinity : -Infinity;
-  bits64[0] = size;
-  const exponent = ((words64[1]! >>> 20) & 0x7ff) - 1023;
-  // Spacing of f16 near x; below 2^-14 it stays that of the subnormals. Adding 1.5 * 2^52 of it leaves no room for a fraction,
-  // and the addition itself rounds to nearest even.
-  const spacing = 2 ** (Math.max(exponent, -14) - 10);
-  const anchor = 1.5 * 2 ** 52 * spacing;
-  const rounded = size + anchor - anchor;
-  return x < 0 ? -rounded : rounded;
-}
-
-function halfBits(x: number): number {
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  if (Number.isNaN(x)) return 0x7e00;
-  const size = Math.abs(roundToHalf(x));
-  if (size === Infinity) return sign | 0x7c00;
-  if (size < 2 ** -14) return sign | (size * 2 ** 24);
-  bits64[0] = size;
-  const exponent = ((words64[1]! >>> 20) & 0x7ff) - 1023;
-  return sign | ((exponent + 15) << 10) | ((size / 2 ** exponent - 1) * 1024);
-}
-
-let halves: Float32Array | undefined;
-
-/** All 65,536 values, made at first use: a look-up is several times faster than taking the bits apart each time. */
-function halfTable(): Float32Array {
-  if (halves) return halves;
-  halves = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits++) {
-    const exponent = (bits >>> 10) & 31;
-    const fraction = bits & 1023;
-    const size =
-      exponent === 31
-        ? fraction
-          ? NaN
-          : Infinity
-        : exponent === 0
-          ? fraction * 2 ** -24
-          : (1024 + fraction) * 2 ** (exponent - 25);
-    halves[bits] = bits & 0x8000 ? -size : size;
-  }
-  return halves;
-}
-
-function halvesToFloats(bits: Uint16Array): Float32Array {
-  const table = halfTable();
-  const out = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
-  return out;
 }
 
 /** bf16 is the upper half of an f32. */

@@ -11,7 +11,7 @@ import type { DType } from "../ir/types.ts";
 import { error, hasErrors, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
 import { failed, ok, reasonOf, shown, showShape, type Outcome } from "./bytes.ts";
-import { roundToHalf } from "./elements.ts";
+import { roundToHalf } from "../support/half.ts";
 import { readImage } from "./images-node.ts";
 import { parseInputSpec, type InputSpec } from "./input-spec.ts";
 import { readNpy, writeNpy } from "./npy.ts";

@@ -7,7 +7,7 @@
 import type { Seed } from "../ir/graph.ts";
 import { elementCount, newData, type Tensor } from "../ir/tensor.ts";
 import type { DType } from "../ir/types.ts";
-import { roundToHalf } from "./elements.ts";
+import { roundToHalf } from "../support/half.ts";
 
 function fnv1a32(text: string): number {
   let hash = 0x811c9dc5;

@@ -28,12 +28,27 @@ export function halfToBits(x: number): number {
   return sign | (bits + (up ? 1 : 0));
 }
 
-/** The value of each of the 65,536 patterns, made when first asked for. */
 let values: Float32Array | undefined;
 
-export function halfFromBits(bits: number): number {
-  values ??= Float32Array.from({ length: 2 ** 16 }, (_, i) => valueOfBits(i));
-  return values[bits & 0xffff]!;
+/** The value of each of the 65,536 patterns, made when first asked for. */
+export const halfValues = (): Float32Array =>
+  (values ??= Float32Array.from({ length: 2 ** 16 }, (_, i) => valueOfBits(i)));
+
+export const halfFromBits = (bits: number): number => halfValues()[bits & 0xffff]!;
+
+/** The patterns of many numbers. A loop: `Uint16Array.from` with a function takes 25 times as long. */
+export function bitsOfNumbers(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = halfToBits(values[i]!);
+  return bits;
+}
+
+/** The values of many patterns. */
+export function numbersOfBits(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const table = halfValues();
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < out.length; i++) out[i] = table[bits[i]!]!;
+  return out;
 }
 
 function valueOfBits(bits: number): number {

@@ -1,7 +1,13 @@
 // Half precision against its definition: all 65,536 patterns, and the neighbourhoods of every rounding boundary.
 
 import { expect, test } from "vitest";
-import { halfFromBits, halfToBits, roundToHalf } from "../../src/support/half.ts";
+import {
+  bitsOfNumbers,
+  halfFromBits,
+  halfToBits,
+  numbersOfBits,
+  roundToHalf,
+} from "../../src/support/half.ts";
 
 test("every pattern goes there and back", () => {
   for (let bits = 0; bits < 0x10000; bits++) {
@@ -29,4 +35,16 @@ test("between neighbours, the nearer one, and the even one at the middle", () =>
   expect(roundToHalf(-1e30)).toBe(-Infinity);
   expect(roundToHalf(NaN)).toBeNaN();
   expect(roundToHalf(-1e-30)).toBe(-0);
+});
+
+test("many at once are as one by one", () => {
+  const patterns = Uint16Array.from({ length: 0x10000 }, (_, bits) => bits);
+  const values = numbersOfBits(patterns);
+  for (const bits of patterns)
+    if (!Object.is(values[bits], halfFromBits(bits))) expect.fail(`pattern ${bits}: ${values[bits]}`);
+  const between = Float64Array.from(values, (x, i) => x * (1 + (i % 7) * 1e-4));
+  const rounded = bitsOfNumbers(between);
+  between.forEach((x, i) => {
+    if (rounded[i] !== halfToBits(x)) expect.fail(`${x}: ${rounded[i]}`);
+  });
 });

@@ -7,7 +7,7 @@ import { lookupOp } from "../../src/ops/index.ts";
 import type { Graph } from "../../src/ir/graph.ts";
 import { elementCount, newData, type Tensor } from "../../src/ir/tensor.ts";
 import type { DType } from "../../src/ir/types.ts";
-import { halfFromBits, halfToBits } from "../../src/support/half.ts";
+import { bitsOfNumbers, numbersOfBits } from "../../src/support/half.ts";
 
 export interface OrtTensor {
   readonly type: string;
@@ -59,7 +59,7 @@ export function toOrtTensor(ort: Ort, t: Tensor): OrtTensor {
         : t.dtype === "u32"
           ? Uint32Array.from(t.data)
           : t.dtype === "f16"
-            ? Uint16Array.from(t.data, halfToBits)
+            ? bitsOfNumbers(t.data)
             : Float32Array.from(t.data);
   return new ort.Tensor(toOrt[t.dtype], data, t.shape);
 }
@@ -68,7 +68,7 @@ export function fromOrtTensor(t: OrtTensor): Tensor {
   const dtype = (Object.keys(toOrt) as DType[]).find((d) => toOrt[d] === t.type);
   if (!dtype) throw new Error(`onnxruntime gave a tensor of ${t.type}`);
   const data = newData(dtype, elementCount(t.dims));
-  data.set(dtype === "f16" ? Float32Array.from(t.data, halfFromBits) : t.data);
+  data.set(dtype === "f16" ? numbersOfBits(t.data as Uint16Array) : t.data);
   return { dtype, shape: [...t.dims], data };
 }
 
