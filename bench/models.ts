@@ -17,7 +17,9 @@ import { elementCount, newData } from "../src/ir/tensor.ts";
 import { lookupOp } from "../src/ops/index.ts";
 import { exportOnnx } from "../src/onnx/export.ts";
 import { denseExperts } from "../src/passes/dense-experts.ts";
+import { halfStorage } from "../src/passes/half-storage.ts";
 import { applyPass } from "../src/passes/run.ts";
+import { allInHalf } from "./half-onnx.ts";
 import { loopedOnnx } from "./looped.ts";
 import { moeOnnx } from "./moe-operator.ts";
 
@@ -30,6 +32,8 @@ export interface Model {
   readonly set?: Readonly<Record<string, string>>;
   /** Every symbol of the model's inputs. */
   readonly dims: Readonly<Record<string, number>>;
+  /** Weights and what kernels pass on in f16, as `--storage f16` asks; peers get the model in f16, too. */
+  readonly storage?: "f16";
 }
 
 const root = join(import.meta.dirname, "..");
@@ -37,8 +41,9 @@ const root = join(import.meta.dirname, "..");
 export const source = (file: string) => ({ name: file, text: readFileSync(join(root, file), "utf8") });
 export const resolve = (_: string, path: string) => source(path);
 
-export const options = ({ model, config, set }: Model) => ({
+export const options = ({ model, config, set, storage }: Model) => ({
   resolve,
+  ...(storage === "f16" && { also: [halfStorage.name] }),
   ...(model !== undefined && { model }),
   ...(config !== undefined && { config }),
   ...(set && { set }),
@@ -96,7 +101,8 @@ export function onnxOf(model: Model, form: OnnxForm = "dense"): Uint8Array {
   const tokens = model.dims["T"]!;
   if (form === "looped") return loopedOnnx(graph, weights, tokens);
   if (form !== "dense") return moeOnnx(graph, weights, tokens, form === "moe" ? 32 : 4);
-  return exportOnnx(withDenseExperts(graph), weights, { dims: model.dims, lookup: lookupOp });
+  const bytes = exportOnnx(withDenseExperts(graph), weights, { dims: model.dims, lookup: lookupOp });
+  return model.storage === "f16" ? allInHalf(bytes) : bytes;
 }
 
 export const hasExperts = (graph: Graph): boolean => graph.nodes.some((n) => n.op.name === "grouped_linear");

@@ -36,6 +36,21 @@ const s12 = (batch: number, doc: string, peers: readonly string[], name = `s12-b
   small: { dims: { B: Math.min(batch, 2), H: 32, W: 32 } },
 });
 
+/**
+ * Of the largest output. We store in f16 and sum in f32; peers may sum in f16 too, and their rows are held to the same. A peer in f32
+ * beside them shows how far f16 is from it.
+ */
+const allowedInHalf = 2e-2;
+const halfPeers = ["onnxruntime-webgpu", "torch-f16"];
+/** The same network stored in f16: weights and what kernels pass on. */
+const inHalf = (c: Written): Written => ({
+  ...c,
+  name: `${c.name}-f16`,
+  doc: `${c.doc}, in f16`,
+  allowed: allowedInHalf,
+  model: { ...c.model, storage: "f16" },
+});
+
 const kernel = (
   name: string,
   doc: string,
@@ -45,6 +60,7 @@ const kernel = (
   more: Partial<Pick<Written, "peers" | "allowed" | "network">> & {
     readonly set?: Readonly<Record<string, string>>;
     readonly smallSet?: Readonly<Record<string, string>>;
+    readonly storage?: "f16";
   } = {},
 ): Written => ({
   name,
@@ -52,7 +68,13 @@ const kernel = (
   network: more.network ?? model,
   peers: more.peers ?? gpu,
   ...(more.allowed !== undefined && { allowed: more.allowed }),
-  model: { file: "bench/kernels.model", model, dims, ...(more.set && { set: more.set }) },
+  model: {
+    file: "bench/kernels.model",
+    model,
+    dims,
+    ...(more.set && { set: more.set }),
+    ...(more.storage && { storage: more.storage }),
+  },
   small: { dims: small, ...(more.smallSet && { set: more.smallSet }) },
 });
 
@@ -67,11 +89,7 @@ const attention = (batch: number, tokens: number) => ({ B: batch, T: tokens, hea
 const tinyAttention = { B: 1, T: 48, heads: 2 };
 const tinyImage = { B: 1, H: 16, W: 16 };
 
-/** In the order in which they are run: what matters most comes first. */
-const written: readonly Written[] = [
-  s12(1, "one image", [...gpu, "onnxruntime-cpu", ...precisions]),
-  s12(128, "128 images", [...gpu, ...precisions]),
-  s12(8, "eight images", [...gpu, "onnxruntime-cpu"]),
+const halfWidthExperts = (peers: readonly string[]): Written =>
   kernel(
     "moe-half",
     "DeepSeekMoE layer of half the width: 64 experts of 704, 2 shared, 6 chosen, dim 1024, 4,096 tokens",
@@ -81,9 +99,18 @@ const written: readonly Written[] = [
     {
       set: given({ tokens: 4096, dim: 1024, hidden: 704 }),
       smallSet: given({ tokens: 24, dim: 32, hidden: 16, experts: 8 }),
-      peers: [...gpu, "torch-tf32"],
+      peers,
     },
-  ),
+  );
+
+/** In the order in which they are run: what matters most comes first. */
+const written: readonly Written[] = [
+  s12(1, "one image", [...gpu, "onnxruntime-cpu", ...precisions]),
+  s12(128, "128 images", [...gpu, ...precisions]),
+  inHalf(s12(1, "one image", [...halfPeers, "torch"])),
+  inHalf(s12(128, "128 images", [...halfPeers, "torch"])),
+  s12(8, "eight images", [...gpu, "onnxruntime-cpu"]),
+  halfWidthExperts([...gpu, "torch-tf32"]),
   kernel(
     "attention-t2048",
     "attention, 12 heads of 64, 2,048 tokens",
@@ -93,6 +120,14 @@ const written: readonly Written[] = [
     {
       peers: [...gpu, ...precisions],
     },
+  ),
+  kernel(
+    "attention-t2048-f16",
+    "attention, 12 heads of 64, 2,048 tokens, in f16",
+    "heads_f16",
+    attention(1, 2048),
+    tinyAttention,
+    { allowed: allowedInHalf, peers: halfPeers, network: "heads", storage: "f16" },
   ),
   kernel(
     "attention-t512",
@@ -136,11 +171,11 @@ const written: readonly Written[] = [
   ),
   kernel(
     "matmul-4096-f16",
-    "product of 4096 x 4096 matrices stored in f16",
+    "product of 4096 x 4096 matrices, in f16",
     "product_f16",
     {},
     {},
-    { ...square(4096), allowed: 2e-2, peers: ["onnxruntime-webgpu", "torch-f16"], network: "product" },
+    { ...square(4096), allowed: allowedInHalf, peers: halfPeers, network: "product", storage: "f16" },
   ),
   kernel(
     "dense-3136",
@@ -187,6 +222,7 @@ const written: readonly Written[] = [
       smallSet: given({ n: 64 }),
     },
   ),
+  { ...inHalf(halfWidthExperts(["torch-f16"])), allowed: 5e-2 },
   s12(1, "one image, compiled by PyTorch", ["torch-compile", "torch-compile-f16"], "s12-b1-compiled"),
   s12(128, "128 images, compiled by PyTorch", ["torch-compile", "torch-compile-f16"], "s12-b128-compiled"),
 ];
