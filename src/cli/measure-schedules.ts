@@ -1,12 +1,10 @@
-// Candidates of each contraction measured alone, on the values that it has in a run of the model: in turns, by timestamps where the adapter
+// Candidates of each kernel measured alone, on the values that it has in a run of the model: in turns, by timestamps where the adapter
 // has them, with what it takes to compile them. One that gives other results is no candidate.
 
 import type { Compiled } from "../index.ts";
-import type { ContractionKind } from "../codegen/choose-schedules.ts";
+import type { KernelKind } from "../codegen/choose-schedules.ts";
 import { lowerModule, type Lowered } from "../codegen/lower.ts";
-import { rankSchedules } from "../codegen/schedule-rank.ts";
-import { chooseSchedule, showSchedule, type ContractionSchedule } from "../codegen/schedule.ts";
-import { shaderCost, tileCost } from "../codegen/tile-cost.ts";
+import type { Schedule } from "../codegen/schedule-family.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import type { Node } from "../ir/graph.ts";
 import type { PlanEntry } from "../ir/plan.ts";
@@ -17,7 +15,7 @@ import { median, quantile } from "../support/statistics.ts";
 import { relativeDifference } from "./measure.ts";
 
 export interface Candidate {
-  readonly schedule: ContractionSchedule;
+  readonly schedule: Schedule;
   readonly text: string;
   readonly predictedMilliseconds: number;
   readonly predictedShaderMilliseconds: number;
@@ -31,7 +29,7 @@ export interface MeasuredCandidate extends Candidate {
 }
 
 export interface MeasuredKind {
-  readonly kind: ContractionKind;
+  readonly kind: KernelKind;
   /** The schedule that the plan has without tuning. */
   readonly untuned: string;
   readonly candidates: readonly MeasuredCandidate[];
@@ -43,16 +41,20 @@ export interface MeasuredKind {
 const TOLERANCE = 1e-4;
 
 /** The untuned schedule, then the best `count` others of the ranking. */
-export function candidatesOf(kind: ContractionKind, untuned: string, count: number): readonly Candidate[] {
-  const { facts, sizes } = kind;
-  if (!sizes) return [];
-  const of = (schedule: ContractionSchedule): Candidate => ({
-    schedule,
-    text: showSchedule(schedule),
-    predictedMilliseconds: tileCost(schedule, sizes, facts.target) / 1000,
-    predictedShaderMilliseconds: shaderCost(schedule, sizes.products, facts.target),
-  });
-  const all = [...rankSchedules(facts, sizes).map((r) => r.schedule), chooseSchedule(facts)].map(of);
+export function candidatesOf({ space }: KernelKind, untuned: string, count: number): readonly Candidate[] {
+  const of = (schedule: Schedule): readonly Candidate[] => {
+    const cost = space.cost(schedule);
+    return cost === undefined
+      ? []
+      : [
+          {
+            ...{ schedule, text: space.family.show(schedule) },
+            predictedMilliseconds: cost.microseconds / 1000,
+            predictedShaderMilliseconds: cost.shaderMilliseconds,
+          },
+        ];
+  };
+  const all = [...space.ranked().map((r) => r.schedule), space.first].flatMap(of);
   const first = all.find((c) => c.text === untuned);
   const others = all.filter((c, i) => c !== first && all.findIndex((x) => x.text === c.text) === i);
   return [...(first ? [first] : []), ...others.slice(0, count)];
@@ -90,7 +92,8 @@ const isolate = (m: Measuring, lowered: Lowered, node: Node): Isolated =>
 export function scheduleIn(m: Measuring, node: Node): string {
   const entry = ownEntry(m.lowered, m);
   const first = entry.dispatches[dispatchesOf(entry, node)[0] ?? -1];
-  return first?.schedule.replace(/^contraction, /, "") ?? "";
+  // `reduction, row:threads=32,width=4, over 8 parts`.
+  return /(\w+:\S*?)(?:, |$)/.exec(first?.schedule ?? "")?.[1] ?? "";
 }
 
 /** One run of the model, of which the values that these nodes read are kept; entry inputs by their ids among them. */
@@ -123,7 +126,7 @@ export async function recordValues(
 /** The module lowered with the candidate of this place for every kind that has one there. */
 export function lowerCandidates(
   m: Measuring,
-  kinds: readonly { readonly kind: ContractionKind; readonly candidates: readonly Candidate[] }[],
+  kinds: readonly { readonly kind: KernelKind; readonly candidates: readonly Candidate[] }[],
   place: number,
 ): Lowered {
   const schedules = Object.fromEntries(
@@ -155,7 +158,7 @@ function ratioOf(times: readonly number[], first: readonly number[]): number {
 /** Runs candidates of one kind in turns, until each had `rounds` or the time is up; three at least. */
 export async function measureKind(
   m: Measuring,
-  kind: ContractionKind,
+  kind: KernelKind,
   candidates: readonly Candidate[],
   lowered: readonly Lowered[],
   values: ReadonlyMap<string, Tensor>,

@@ -15,7 +15,7 @@ export function modelOptions(command: Command): Command {
     .option("--without <passes>", "passes to leave out, separated by commas")
     .option(
       "--schedule <name=schedule...>",
-      "how a contraction is cut, by kernel name, value or *, in place of the one that would be chosen",
+      "how a kernel is cut, by kernel name, value or *, in place of the one that would be chosen",
     )
     .option(
       "--tuned <path>",

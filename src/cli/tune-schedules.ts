@@ -1,14 +1,9 @@
-// `tune-schedules`: the schedules of a model's contractions measured on this adapter, the winners kept in the cache for every later
+// `tune-schedules`: the schedules of a model's kernels measured on this adapter, the winners kept in the cache for every later
 // compilation. (`tune` is taken: it fine-tunes weights.)
 
 import type { Command } from "commander";
 import { weightSpecs } from "./adapter.ts";
-import {
-  contractionKinds,
-  defaultFirstRunWeight,
-  settle,
-  type ContractionKind,
-} from "../codegen/choose-schedules.ts";
+import { kernelKinds, defaultFirstRunWeight, settle, type KernelKind } from "../codegen/choose-schedules.ts";
 import { lowerModule } from "../codegen/lower.ts";
 import type { TunedEntry } from "../codegen/tuned.ts";
 import { packWeights, settleGuards } from "../index.ts";
@@ -45,10 +40,10 @@ export function tuneSchedulesCommand(program: Command): void {
     runOptions(
       program
         .command("tune-schedules <file>")
-        .description("measure schedules of the model's contractions on this adapter, and keep the fastest"),
+        .description("measure schedules of the model's kernels on this adapter, and keep the fastest"),
     ),
   )
-    .option("--candidates <n>", "measured of each contraction, beside the one that it would have", "5")
+    .option("--candidates <n>", "measured of each kernel, beside the one that it would have", "5")
     .option("--rounds <n>", "runs of each candidate, in turns", "9")
     .option("--budget <seconds>", "time for all of it, but for what is under way", "120")
     .action(tuneSchedules);
@@ -124,7 +119,7 @@ async function measureAll(m: Measuring, l: Limits): Promise<readonly MeasuredKin
   const prepared = preparedValues(graph);
   const bounds: Record<string, Dim> = {};
   for (const s of graph.symbols) if (s.kind === "bounded") bounds[s.name] = s.bound;
-  const kinds = contractionKinds(
+  const kinds = kernelKinds(
     graph.nodes.filter((n) => !n.results.every((r) => prepared.has(r.id))),
     { target: m.compiled.plan.target, bounds, sizes: m.dims },
   );
@@ -152,10 +147,9 @@ async function measureAll(m: Measuring, l: Limits): Promise<readonly MeasuredKin
   return measured;
 }
 
-function labelOf({ name, sizes, nodes }: ContractionKind): string {
-  const { rows, columns, reduction, batch } = sizes!;
+function labelOf({ name, space, nodes }: KernelKind): string {
   const times = nodes.length > 1 ? `, ${nodes.length} times` : "";
-  return `${name} ${batch > 1 ? `${batch} of ` : ""}${rows} x ${columns}, sums of ${reduction}${times}`;
+  return `${name} ${space.family.showSizes(space.sizes!)}${times}`;
 }
 
 /** Index of the winner of each: kernels of one name share their shaders, so they are weighed together. */
@@ -178,7 +172,7 @@ function winnersOf(kinds: readonly MeasuredKind[], weight: number): readonly num
 
 function entryFor({ kind, candidates }: MeasuredKind, winner: number, weight: number): TunedEntry {
   return {
-    ...{ structure: kind.structure, kernel: kind.name, sizes: kind.sizes!, firstRunWeight: weight },
+    ...{ structure: kind.structure, kernel: kind.name, sizes: kind.space.sizes!, firstRunWeight: weight },
     schedule: candidates[winner]!.text,
     tried: candidates.map((c) => ({
       schedule: c.text,
@@ -252,7 +246,12 @@ function report(flags: TuneFlags, found: Found): void {
     return showJson({
       ...{ adapter, kept: path ?? null, whole },
       kernels: kinds.map(({ kind, untuned, candidates, refused }, i) => ({
-        ...{ kernel: kind.name, structure: kind.structure, sizes: kind.sizes, dispatches: kind.nodes.length },
+        ...{
+          kernel: kind.name,
+          structure: kind.structure,
+          sizes: kind.space.sizes,
+          dispatches: kind.nodes.length,
+        },
         ...{ untuned, tuned: candidates[winners[i]!]!.text, refused },
         candidates: candidates.map(({ schedule: _, ...c }) => c),
       })),

@@ -1,24 +1,15 @@
-// Which schedule each contraction of a graph runs by: the one that was asked for, else the one that was measured, else the first of the
+// Which schedule each kernel of a graph runs by: the one that was asked for, else the one that was measured, else the first of the
 // ranking. Kernels of one name share shaders where they share a schedule, and a shader costs its compilation, so they are chosen together.
 
 import type { DimEnv } from "../ir/dim.ts";
 import type { Node } from "../ir/graph.ts";
 import type { Target } from "../ir/target.ts";
 import { hashText } from "../support/hash.ts";
-import { factsOf, productsOf } from "./contraction-roles.ts";
 import { canonical } from "./generated.ts";
-import { rankSchedules, sizesOf, type RankedSchedule } from "./schedule-rank.ts";
 import type { ScheduleOverrides } from "./schedule-overrides.ts";
-import {
-  chooseSchedule,
-  refuseSchedule,
-  showSchedule,
-  whySchedule,
-  type ContractionFacts,
-  type ContractionSchedule,
-} from "./schedule.ts";
+import { spaceOf } from "./schedule-families.ts";
+import type { Family, Ranked, Schedule, ScheduleSpace } from "./schedule-family.ts";
 import type { Bounds } from "./sizes.ts";
-import type { TileSizes } from "./tile-cost.ts";
 import { findTuned, type TunedEntry, type TunedSource } from "./tuned.ts";
 
 /** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 50 runs. */
@@ -33,43 +24,42 @@ export interface ChoiceOptions {
   readonly firstRunWeight: number;
 }
 
-/** Contractions of one structure. */
-export interface ContractionKind {
+/** Groups of one structure, and what they can run by. */
+export interface KernelKind {
   readonly structure: string;
   readonly name: string;
   readonly nodes: readonly Node[];
-  readonly facts: ContractionFacts;
-  /** Undefined where sizes are open. */
-  readonly sizes: TileSizes | undefined;
+  readonly space: ScheduleSpace;
   /** Why a tuned schedule is not used. */
   readonly refused?: string;
 }
 
 export interface Chosen {
-  readonly schedule: ContractionSchedule;
+  readonly family: Family;
+  readonly schedule: Schedule;
   readonly why: string;
   /** The entry that it was taken from. */
   readonly entry?: TunedEntry;
 }
 
-/** The contractions of a graph that was grouped, equal ones together. */
-export function contractionKinds(
+/** Groups that can be cut in several ways, equal ones together. */
+export function kernelKinds(
   nodes: readonly Node[],
   { target, bounds, sizes }: Pick<ChoiceOptions, "target" | "bounds" | "sizes">,
-): readonly ContractionKind[] {
-  const found = new Map<string, ContractionKind & { readonly nodes: Node[] }>();
+): readonly KernelKind[] {
+  const found = new Map<string, (KernelKind & { readonly nodes: Node[] }) | undefined>();
   for (const node of nodes) {
-    if (node.attrs["kind"] !== "contraction" || !node.body) continue;
-    const name = String(node.attrs["name"]);
+    if (!node.body) continue;
     const { text } = canonical(node.body);
-    const known = found.get(text);
+    const key = `${String(node.attrs["kind"])} ${text}`;
+    const known = found.get(key);
     if (known) known.nodes.push(node);
-    else {
-      const facts = factsOf(node.body, productsOf(node.body), target, bounds, sizes);
-      found.set(text, { structure: hashText(text), name, nodes: [node], facts, sizes: sizesOf(facts) });
-    }
+    if (found.has(key)) continue;
+    const space = spaceOf(node, { target, bounds, sizes });
+    const name = String(node.attrs["name"]);
+    found.set(key, space && { structure: hashText(text), name, nodes: [node], space });
   }
-  return [...found.values()];
+  return [...found.values()].filter((k) => k !== undefined);
 }
 
 /** By node. What was asked for is checked, and told, by `overrides`. */
@@ -79,12 +69,14 @@ export function chooseSchedules(
   options: ChoiceOptions,
 ): ReadonlyMap<Node, Chosen> {
   const chosen = new Map<Node, Chosen>();
-  const open: ContractionKind[] = [];
-  for (const kind of contractionKinds(nodes, options)) {
+  const open: KernelKind[] = [];
+  for (const kind of kernelKinds(nodes, options)) {
+    const { space } = kind;
     const free: Node[] = [];
     for (const node of kind.nodes) {
-      const forced = overrides.of(node, (schedule) => refuseSchedule(schedule, kind.facts));
-      if (forced) chosen.set(node, { schedule: forced, why: "it was asked for with --schedule" });
+      const forced = overrides.of(node, (schedule) => space.refuse(schedule));
+      const why = "it was asked for with --schedule";
+      if (forced) chosen.set(node, { family: space.family, schedule: forced, why });
       else free.push(node);
     }
     if (free.length === 0) continue;
@@ -100,61 +92,61 @@ export function chooseSchedules(
 }
 
 function tunedFor(
-  kind: ContractionKind,
+  { space, structure }: KernelKind,
   sources: readonly TunedSource[],
 ): Chosen | { readonly refused: string } | undefined {
-  const found = findTuned(sources, kind.structure, kind.sizes);
+  const found = findTuned(sources, structure, space.sizes);
   if (!found) return undefined;
   const { entry, schedule, from } = found;
   // The table may be anyone's.
-  const reason = refuseSchedule(schedule, kind.facts);
+  const reason = space.refuse(schedule);
   if (reason !== undefined)
-    return { refused: `a tuned schedule from ${from} is not used: ${showSchedule(schedule)}: ${reason}` };
-  const { rows, columns, reduction } = entry.sizes;
-  const at = `at ${rows} rows, ${columns} columns, sums of ${reduction}`;
+    return { refused: `a tuned schedule from ${from} is not used: ${entry.schedule}: ${reason}` };
   const times = entry.tried.map(
     (t) =>
       `${t.schedule === entry.schedule ? "this" : t.schedule} ${show(t.milliseconds)} (predicted ${show(t.predictedMilliseconds)}, shader ${show(t.shaderMilliseconds)})`,
   );
-  const open = kind.sizes ? "" : "; sizes are open here";
-  return { schedule, entry, why: `tuned, from ${from}, measured ${at}${open}: ${times.join("; ")}` };
+  const { family } = space;
+  const open = space.sizes ? "" : "; sizes are open here";
+  const at = `at ${family.showSizes(entry.sizes)}${open}`;
+  return { family, schedule, entry, why: `tuned, from ${from}, measured ${at}: ${times.join("; ")}` };
 }
 
 const show = (ms: number): string => `${ms < 10 ? ms.toFixed(2) : ms.toFixed(0)} ms`;
 
 // ---- by the ranking ---------------------------------------------------------------------------------------------------
 
-/** On a GPU few rows, and groups, are no matter of tiles: `chooseSchedule` has them. */
-function rankedTogether(
-  kinds: readonly ContractionKind[],
-  weight: number,
-): ReadonlyMap<ContractionKind, Chosen> {
-  const chosen = new Map<ContractionKind, Chosen>();
+/** Where a family chooses by other rules than its ranking, the ranking has no say. */
+function rankedTogether(kinds: readonly KernelKind[], weight: number): ReadonlyMap<KernelKind, Chosen> {
+  const chosen = new Map<KernelKind, Chosen>();
   const byName = new Map<string, Option[]>();
   for (const kind of kinds) {
-    const first = chooseSchedule(kind.facts);
-    const ranked = kind.sizes ? rankSchedules(kind.facts, kind.sizes) : [];
-    // Where the ranking did not choose, its order says nothing.
-    if (ranked.length === 0 || showSchedule(ranked[0]!.schedule) !== showSchedule(first)) {
-      chosen.set(kind, { schedule: first, why: whySchedule(kind.facts, first) });
+    const { family, first } = kind.space;
+    const ranked = kind.space.ranked();
+    if (ranked.length === 0 || family.show(ranked[0]!.schedule) !== family.show(first)) {
+      chosen.set(kind, { family, schedule: first, why: kind.space.why(first) });
       continue;
     }
-    const options = byName.get(kind.name) ?? [];
-    options.push({ kind, ranked, texts: ranked.map((r) => showSchedule(r.schedule)), taken: 0 });
-    byName.set(kind.name, options);
+    const key = `${family.name} ${kind.name}`;
+    const options = byName.get(key) ?? [];
+    options.push({ kind, ranked, texts: ranked.map((r) => family.show(r.schedule)), taken: 0 });
+    byName.set(key, options);
   }
   for (const options of byName.values()) {
     settle(options, weight);
-    for (const o of options)
-      chosen.set(o.kind, { schedule: o.ranked[o.taken]!.schedule, why: whyRanked(o, options) });
+    for (const o of options) {
+      const { family } = o.kind.space;
+      const { schedule } = o.ranked[o.taken]!;
+      chosen.set(o.kind, { family, schedule, why: whyRanked(o, options) });
+    }
   }
   return chosen;
 }
 
-/** What a kind of contraction can run by, and which of them it takes. */
+/** What a kind of kernel can run by, and which of them it takes. */
 export interface Option {
-  readonly kind: ContractionKind;
-  readonly ranked: readonly RankedSchedule[];
+  readonly kind: KernelKind;
+  readonly ranked: readonly Ranked[];
   readonly texts: readonly string[];
   taken: number;
 }
@@ -188,5 +180,5 @@ function whyRanked(option: Option, all: readonly Option[]): string {
     taken === 0 ? "" : isShared ? ", as it shares its shader" : ", as its shader compiles sooner";
   const next = ranked.findIndex((_, i) => i !== taken);
   const other = next < 0 ? "" : `; ${texts[next]} ${show(ranked[next]!.microseconds / 1000)}`;
-  return `${whySchedule(kind.facts, schedule)}; ${of}${shader}${other}`;
+  return `${kind.space.why(schedule)}; ${of}${shader}${other}`;
 }

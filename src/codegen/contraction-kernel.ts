@@ -9,7 +9,6 @@ import type { Node, Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
 import type { RowGroups } from "../ir/op.ts";
 import type { Target } from "../ir/target.ts";
-import { orderOf, type TensorType } from "../ir/types.ts";
 import { factsOf, productsOf, sizeOf, type Roles } from "./contraction-roles.ts";
 import { writeTile, type TileGroup } from "./contraction-tiles.ts";
 import { elementKernel } from "./element-kernel.ts";
@@ -23,6 +22,7 @@ import {
   type GroupStep,
   type KernelShape,
 } from "./kernel-of.ts";
+import { partsType } from "./parts.ts";
 import {
   chooseSchedule,
   refuseSchedule,
@@ -232,7 +232,7 @@ function splitSteps(
   bounds: Bounds,
 ): readonly GroupStep[] {
   const contracted = roles.node.results[0]!;
-  const partial: Value = { id: "parts", type: partialType(contracted.type, schedule.split) };
+  const partial: Value = { id: "parts", type: partsType(contracted.type, schedule.split, "f32") };
   // The parts are a second result of the contraction, so that the types of both are known.
   const parting: Node = { ...roles.node, results: [contracted, partial] };
   const [left = "", right = "", bias = ""] = roles.node.inputs;
@@ -259,17 +259,6 @@ function splitSteps(
     { ...stepOf(first, parts), name: "parts", scratch: [partial] },
     stepOf(last, { ...total, schedule: `${total.schedule}, over ${schedule.split} parts of a sum` }),
   ];
-}
-
-/** The parts lie one after the other, each as the result does; always in f32. */
-function partialType(type: TensorType, split: number): TensorType {
-  return {
-    ...type,
-    dtype: "f32",
-    shape: [dim(split), ...type.shape],
-    axes: [null, ...type.axes],
-    ...(type.order && { order: [0, ...orderOf(type).map((a) => a + 1)] }),
-  };
 }
 
 /** The contraction and the nodes of a region that `wanted` values need, but for those that only the contraction does. */

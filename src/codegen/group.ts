@@ -33,15 +33,7 @@ import {
 import type { Node, Region, ValueId } from "../ir/graph.ts";
 import type { BufferDecl, Expr, KernelType, Scalar, Width } from "../ir/kernel.ts";
 import type { ElementContext } from "../ir/op.ts";
-import {
-  bytesOf,
-  isPacked,
-  sameType,
-  stridesOf,
-  type DType,
-  type PackedType,
-  type TensorType,
-} from "../ir/types.ts";
+import { bytesOf, isPacked, stridesOf, type DType, type PackedType, type TensorType } from "../ir/types.ts";
 import { AxisSpace } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
 import { LIVE, Sizes, type Bounds, type LiveWrites } from "./sizes.ts";
@@ -134,6 +126,12 @@ export class GroupCode {
   /** Says how a reduction or a contraction of the group is had at an index. */
   compute(id: ValueId, at: (index: readonly Expr[]) => Expr): void {
     this.#computed.set(id, at);
+    this.#memo.clear();
+  }
+
+  /** A value that was kept for one place is read again. */
+  forget(id: ValueId): void {
+    this.#computed.delete(id);
     this.#memo.clear();
   }
 
@@ -309,7 +307,7 @@ export class GroupCode {
         vectorAt >= 0 &&
         constantOf(strides[vectorAt]!) === 1 &&
         !others.some((e) => mentions(e, VECTOR) || e.type.width > 1) &&
-        strides.every((s, i) => i === vectorAt || isMultipleOf(s, 4) || constantOf(type.shape[i]!) === 1);
+        strides.every((s, i) => i === vectorAt || isMultipleOf(s, 4) || isUnmoved(type, i, index[i]!));
       if (sideBySide) return this.#loadFour(buffer, type, index, strides, vectorAt);
       const base = this.#vectorBase();
       const lanes = [0, 1, 2, 3].map((lane) =>
@@ -392,7 +390,7 @@ export class GroupCode {
     }
     if (
       constantOf(strides[vectorAt]!) === 1 &&
-      strides.every((s, a) => a === vectorAt || isMultipleOf(s, 4) || constantOf(type.shape[a]!) === 1)
+      strides.every((s, a) => a === vectorAt || isMultipleOf(s, 4) || isUnmoved(type, a, index[a]!))
     ) {
       this.wideSeen.add(buffer);
       const rest = index.map((e, a) => (a === vectorAt ? u32(0) : e));
@@ -411,25 +409,6 @@ export class GroupCode {
       );
       this.emitter.store(buffer, at, toStored(component(wide, lane), type.dtype));
     }
-  }
-
-  /**
-   * Is every value of the body of this very shape and order, or one per row at most? Then the axes of a sweep need not be told
-   * apart: one counter over all of them is an address.
-   */
-  onlyWholeReads(domain: TensorType): boolean {
-    const scalar = (t: TensorType) => t.shape.every((d) => constantOf(d) === 1);
-    const perRow = (t: TensorType) =>
-      t.shape.length === domain.shape.length &&
-      t.shape.every((d, i) => constantOf(d) === 1 || (i === 0 && sameDim(d, domain.shape[0]!)));
-    return (
-      this.#region.nodes.every(
-        (n) => n.op.traits.includes("elementwise") || n.op.lowering.kind === "reduce",
-      ) &&
-      this.#region.params.every(
-        ({ type: t }) => scalar(t) || perRow(t) || sameType({ ...t, dtype: domain.dtype }, domain),
-      )
-    );
   }
 
   /** Sets the live value of a bounded symbol, at its place in the extents, and the grids that follow from it. */
@@ -460,6 +439,10 @@ export class GroupCode {
     ];
   }
 }
+
+/** An axis along which nothing is added to the address: of size 1, or read at 0. */
+const isUnmoved = (type: TensorType, axis: number, index: Expr): boolean =>
+  constantOf(type.shape[axis]!) === 1 || constantValue(index) === 0;
 
 function hasPlaceholder(e: Expr, seen = new Set<Expr>()): boolean {
   if (e.kind === "name") return e.name.startsWith("@");

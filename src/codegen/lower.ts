@@ -20,7 +20,6 @@ import {
   type Graph,
   type Module,
   type Node,
-  type Region,
   type ValueId,
 } from "../ir/graph.ts";
 import { printKernel } from "../ir/kernel-print.ts";
@@ -45,13 +44,10 @@ import {
 import type { Target } from "../ir/target.ts";
 import { byteSizeOf, type TensorType } from "../ir/types.ts";
 import { chooseSchedules, defaultFirstRunWeight, type Chosen } from "./choose-schedules.ts";
-import { contractionSteps } from "./contraction-kernel.ts";
 import { elementKernel } from "./element-kernel.ts";
 import { Generated } from "./generated.ts";
 import { stepOf, type GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
-import { reductionKernel } from "./reduction-kernel.ts";
-import { showSchedule } from "./schedule.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds, LiveGrid, LiveWrites } from "./sizes.ts";
 import type { TunedEntry, TunedSource } from "./tuned.ts";
@@ -218,31 +214,13 @@ function stepsOf(
   const { body } = node;
   if (!body) throw new Bug(`${node.op.name} was not grouped`);
   const kind = String(node.attrs["kind"]);
-  return generated.of(body, `${kind} ${chosen ? showSchedule(chosen.schedule) : ""}`, () =>
-    generate(body, kind, target, chosen, bounds, live),
-  );
-}
-
-function generate(
-  body: Region,
-  kind: string,
-  target: Target,
-  chosen: Chosen | undefined,
-  bounds: Bounds,
-  live: LiveWrites,
-): readonly GroupStep[] {
-  switch (kind) {
-    case "contraction":
-      return contractionSteps(body, target, bounds, chosen?.schedule, chosen?.why);
-    case "reduction":
-      return [stepOf(body, reductionKernel(body, target, bounds))];
-    case "program":
-      return programSteps(body, target, bounds, live);
-    case "element":
-      return [stepOf(body, elementKernel(body, target, bounds))];
-    default:
-      throw new Bug(`no generator for groups of kind ${kind}`);
-  }
+  const schedule = chosen ? chosen.family.show(chosen.schedule) : "";
+  return generated.of(body, `${kind} ${schedule}`, () => {
+    if (chosen) return chosen.family.steps(node, chosen.schedule, chosen.why, { target, bounds, sizes: {} });
+    if (kind === "program") return programSteps(body, target, bounds, live);
+    if (kind === "element") return [stepOf(body, elementKernel(body, target, bounds))];
+    throw new Bug(`no generator for groups of kind ${kind}`);
+  });
 }
 
 // ---- constants ------------------------------------------------------------------------------------------------------

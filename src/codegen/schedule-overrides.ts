@@ -4,13 +4,14 @@
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
 import type { Node } from "../ir/graph.ts";
-import { parseSchedule, type ContractionSchedule } from "./schedule.ts";
+import { families, readSchedule } from "./schedule-families.ts";
+import type { Schedule } from "./schedule-family.ts";
 
 /** Stands for every kernel that can run by the schedule; others keep their own. */
 const ALL = "*";
 
 export class ScheduleOverrides {
-  readonly #schedules = new Map<string, ContractionSchedule>();
+  readonly #schedules = new Map<string, Schedule>();
   readonly #unused: Set<string>;
   readonly #kernels = new Set<string>();
   readonly #problems: Diagnostic[] = [];
@@ -19,22 +20,19 @@ export class ScheduleOverrides {
   constructor(texts: Readonly<Record<string, string>>) {
     this.#unused = new Set(Object.keys(texts).filter((name) => name !== ALL));
     for (const [name, text] of Object.entries(texts)) {
-      const { schedule, ...read } = parseSchedule(text);
+      const { schedule, family, ...read } = readSchedule(text);
       if (schedule) this.#schedules.set(name, schedule);
       else if ("problem" in read)
         this.#problems.push(
           error("schedule-text", `the schedule of ${name} cannot be read: ${read.problem}`, {
-            help: "for example register:threads=8x8,tile=4x1,width=4,step=4,split=1,epilogue=direct",
+            help: `for example ${(family ?? families[0]!).example}`,
           }),
         );
     }
   }
 
   /** The schedule asked for for a group, if there is one; `refused` says why it cannot have one. */
-  of(
-    node: Node,
-    refused: (schedule: ContractionSchedule) => string | undefined,
-  ): ContractionSchedule | undefined {
+  of(node: Node, refused: (schedule: Schedule) => string | undefined): Schedule | undefined {
     const name = String(node.attrs["name"]);
     this.#kernels.add(name);
     const asked = [...node.results.map((r) => r.id), name].find(
@@ -63,9 +61,13 @@ export class ScheduleOverrides {
     for (const name of this.#unused) {
       const meant = nearest(name, known);
       this.#problems.push(
-        error("schedule-unused", `a schedule is given for ${name}, and no contraction is called so`, {
-          help: meant ? `did you mean ${meant}?` : `there are ${known.join(", ") || "none"}`,
-        }),
+        error(
+          "schedule-unused",
+          `a schedule is given for ${name}, and no kernel that can be cut in several ways is called so`,
+          {
+            help: meant ? `did you mean ${meant}?` : `there are ${known.join(", ") || "none"}`,
+          },
+        ),
       );
     }
     if (this.#problems.length > 0) throw new InputError(this.#problems);

@@ -4,15 +4,10 @@ import { constantOf } from "../ir/dim.ts";
 import { runsOnCores } from "../ir/target.ts";
 import { refuseSchedule, swizzleOf, tiled, withinGroups, withSums } from "./schedule.ts";
 import type { ContractionFacts, ContractionSchedule } from "./schedule.ts";
+import type { Ranked } from "./schedule-family.ts";
 import { shaderCost, tileCost, type TileSizes } from "./tile-cost.ts";
 
-export interface RankedSchedule {
-  readonly schedule: ContractionSchedule;
-  /** Of one run, by the cost model. */
-  readonly microseconds: number;
-  /** Until the first result, by the cost model. */
-  readonly shaderMilliseconds: number;
-}
+export type RankedSchedule = Ranked<ContractionSchedule>;
 
 /** Sizes that a schedule is chosen for: those of the graph, else those that are expected; undefined where one is open. */
 export function sizesOf(f: ContractionFacts): TileSizes | undefined {

@@ -11,10 +11,10 @@ import type { TileSizes } from "./tile-cost.ts";
  * handed round by broadcast. register: every invocation holds a tile of its own and reads both operands itself. workgroup: the same
  * tiles, but slabs of both operands go through workgroup memory first, and every element is read from its buffer once a workgroup.
  */
-const kinds = ["subgroup", "register", "workgroup"] as const;
+export const scheduleKinds = ["subgroup", "register", "workgroup"] as const;
 
 export interface ContractionSchedule {
-  readonly kind: (typeof kinds)[number];
+  readonly kind: (typeof scheduleKinds)[number];
   /** Invocations along the columns and along the rows; a subgroup lies along the columns and holds the same rows. */
   readonly threads: readonly [number, number];
   /** Rows of the result in one invocation. */
@@ -285,8 +285,8 @@ const defaults = { width: "4", step: "4", split: "1", epilogue: "direct", swizzl
 /** Reads what `showSchedule` writes. Threads and tile must be given; the rest has defaults. */
 export function parseSchedule(text: string): ParsedSchedule {
   const colon = text.indexOf(":");
-  const kind = kinds.find((k) => k === text.slice(0, colon));
-  if (!kind) return { problem: `a schedule begins with ${kinds.map((k) => `${k}:`).join(", ")}` };
+  const kind = scheduleKinds.find((k) => k === text.slice(0, colon));
+  if (!kind) return { problem: `a schedule begins with ${scheduleKinds.map((k) => `${k}:`).join(", ")}` };
   const given: Record<string, string> = { ...defaults };
   for (const part of text.slice(colon + 1).split(",")) {
     const [name = "", value = ""] = part.split("=", 2);

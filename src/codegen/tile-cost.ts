@@ -5,14 +5,14 @@
 import { runsOnCores, type Target, type TileConstants } from "../ir/target.ts";
 import type { ContractionSchedule } from "./schedule.ts";
 
-export interface TileSizes {
+export type TileSizes = {
   readonly rows: number;
   readonly columns: number;
   readonly reduction: number;
   readonly batch: number;
   /** Products with the same rows, computed together. */
   readonly products: number;
-}
+};
 
 const card: TileConstants = {
   ...{ cores: 128, lanes: 128, cyclesPerMicrosecond: 1700, workgroup: 0 },

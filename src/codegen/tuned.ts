@@ -1,8 +1,8 @@
 // Schedules that were measured: what `tokenloom tune-schedules` writes and compilation reads. Pure data (JSON), for one adapter; what is
 // read is not trusted: a schedule is only taken where the kernel can run by it.
 
-import { parseSchedule, type ContractionSchedule } from "./schedule.ts";
-import type { TileSizes } from "./tile-cost.ts";
+import { readSchedule } from "./schedule-families.ts";
+import type { KernelSizes, Schedule } from "./schedule-family.ts";
 
 export const tunedFormat = "tokenloom-schedules";
 /** Of the format, and of what a structure's name is made from: older entries are measured again. */
@@ -21,7 +21,7 @@ export interface TunedEntry {
   readonly structure: string;
   /** For the reader. */
   readonly kernel: string;
-  readonly sizes: TileSizes;
+  readonly sizes: KernelSizes;
   /** The winner. */
   readonly schedule: string;
   /** What a millisecond of compilation counted, of one of a run. */
@@ -47,16 +47,12 @@ export interface TunedSource {
 
 export interface FoundEntry {
   readonly entry: TunedEntry;
-  readonly schedule: ContractionSchedule;
+  readonly schedule: Schedule;
   readonly from: string;
 }
 
-const sameSizes = (a: TileSizes, b: TileSizes): boolean =>
-  a.rows === b.rows &&
-  a.columns === b.columns &&
-  a.reduction === b.reduction &&
-  a.batch === b.batch &&
-  a.products === b.products;
+const sameSizes = (a: KernelSizes, b: KernelSizes): boolean =>
+  Object.keys(a).length === Object.keys(b).length && Object.keys(a).every((name) => a[name] === b[name]);
 
 /**
  * The entry for a structure, the first source first: that of these sizes; where sizes are open, of all that there are, the one whose
@@ -65,12 +61,12 @@ const sameSizes = (a: TileSizes, b: TileSizes): boolean =>
 export function findTuned(
   sources: readonly TunedSource[],
   structure: string,
-  sizes: TileSizes | undefined,
+  sizes: KernelSizes | undefined,
 ): FoundEntry | undefined {
   for (const { from, entries } of sources) {
     const all = entries.filter((e) => e.structure === structure);
     const entry = sizes ? all.find((e) => sameSizes(e.sizes, sizes)) : leastLoss(all);
-    const schedule = entry && parseSchedule(entry.schedule).schedule;
+    const schedule = entry && readSchedule(entry.schedule).schedule;
     if (entry && schedule) return { entry, schedule, from };
   }
   return undefined;
@@ -96,7 +92,7 @@ function leastLoss(entries: readonly TunedEntry[]): TunedEntry | undefined {
 
 const MOST_ENTRIES = 20000;
 const MOST_TRIED = 64;
-const sizeNames = ["rows", "columns", "reduction", "batch", "products"] as const;
+const MOST_SIZES = 16;
 type Fields = Readonly<Record<string, unknown>>;
 
 const isRecord = (x: unknown): x is Fields => typeof x === "object" && x !== null && !Array.isArray(x);
@@ -121,9 +117,7 @@ function checkEntry(e: unknown): readonly string[] {
   const found: string[] = [];
   if (!isText(e["structure"]) || !/^[0-9a-f]{16}$/.test(e["structure"])) found.push("has no structure");
   if (!isText(e["kernel"])) found.push("has no kernel");
-  const sizes = e["sizes"];
-  if (!isRecord(sizes) || !sizeNames.every((n) => Number.isSafeInteger(sizes[n]) && isAmount(sizes[n])))
-    found.push("has no sizes");
+  if (!isSizes(e["sizes"])) found.push("has no sizes");
   if (!isAmount(e["firstRunWeight"])) found.push("has no firstRunWeight");
   if (!isSchedule(e["schedule"])) found.push("has no schedule that can be read");
   const tried = e["tried"];
@@ -132,7 +126,14 @@ function checkEntry(e: unknown): readonly string[] {
   return found;
 }
 
-const isSchedule = (x: unknown): boolean => isText(x) && parseSchedule(x).schedule !== undefined;
+function isSizes(x: unknown): boolean {
+  const all = isRecord(x) ? Object.values(x) : [];
+  return (
+    all.length > 0 && all.length <= MOST_SIZES && all.every((n) => Number.isSafeInteger(n) && isAmount(n))
+  );
+}
+
+const isSchedule = (x: unknown): boolean => isText(x) && readSchedule(x).schedule !== undefined;
 
 function isTried(t: unknown): boolean {
   return (

@@ -60,7 +60,7 @@ describe("kernels for such a card compute what the definition says", () => {
       "an image's norm",
       "model m (x: f32[B, 4, H, W]) -> f32[B, 4, H, W] { return x |> group_norm(groups = 1) @n }",
       [2, 4, 36, 40],
-      "1024 invocations a row",
+      "row:threads=1024,rows=1,parts=1,width=4",
     ],
     [
       "few rows",
