@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { addCommands } from "./cli/commands.ts";
 import { show } from "./cli/common.ts";
-import { InputError, version } from "./index.ts";
 import { Bug } from "./support/bug.ts";
-import { error } from "./support/diagnostic.ts";
+import { error, InputError } from "./support/diagnostic.ts";
+import { version } from "./support/version.ts";
 
 const program = new Command("tokenloom")
   .description(
@@ -19,7 +19,7 @@ const program = new Command("tokenloom")
   .showHelpAfterError("(tokenloom --help, or tokenloom COMMAND --help)")
   .exitOverride();
 
-addCommands(program);
+await addCommands(program, process.argv[2]);
 
 // A reader that has seen enough, such as `head`, closes the pipe: there is nobody left to tell.
 process.stdout.on("error", (e: NodeJS.ErrnoException) => {

@@ -43,6 +43,7 @@ import { askReduction, parseReduction } from "./passes/reduction-methods.ts";
 import { createSession, type Session, type SessionOptions } from "./runtime/session.ts";
 import { error, hasErrors, InputError, warning, type Diagnostic } from "./support/diagnostic.ts";
 import type { Location } from "./support/source.ts";
+import { version } from "./support/version.ts";
 
 export { evaluate, evaluatePrepared } from "./ir/evaluate.ts";
 export { printGraph, printModule } from "./ir/print.ts";
@@ -54,15 +55,12 @@ export { InputError } from "./support/diagnostic.ts";
 export { Bug } from "./support/bug.ts";
 export { lookupOp } from "./ops/index.ts";
 export { baseline, builtinTargets, lavapipe, swiftshader } from "./ir/target.ts";
-export { parseFile as parse };
+export { parseFile as parse, version };
 export type { Diagnostic, Graph, Kernel, Module, Plan, Session, SourceText, Resolve, Step, Target, Tensor };
 export type { TunedEntry, TunedSource, TunedTable } from "./codegen/tuned.ts";
 export { format } from "./parser/format.ts";
 export { toDot } from "./viewers/dot.ts";
 export { toModelExplorer } from "./viewers/model-explorer.ts";
-
-/** Version of this compiler; the plan carries it. */
-export const version = "0.1.0";
 
 export interface CompileOptions extends PassSelection {
   /** Entry point; absent: the default model, or the only one. */

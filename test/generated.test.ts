@@ -94,8 +94,8 @@ describe("documents", () => {
     expect(broken).toEqual([]);
   });
 
-  it.each(pages)("%s: every command exists, with its flags", (page) => {
-    const program = commandLine();
+  it.each(pages)("%s: every command exists, with its flags", async (page) => {
+    const program = await commandLine();
     const wrong = commandsIn(readFileSync(page, "utf8")).flatMap((line) => {
       const problem = problemOf(program, line);
       return problem === undefined ? [] : [`${line}: ${problem}`];
@@ -103,13 +103,14 @@ describe("documents", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("the search for commands finds them", () => {
+  it("the search for commands finds them", async () => {
+    const program = await commandLine();
     expect(commandsIn("```sh\n$ tokenloom check a.model --stats\n```\n")).toEqual(["check a.model --stats"]);
     expect(commandsIn("    tokenloom ir \\\n      x --diff\n")).toEqual(["ir x --diff"]);
     expect(commandsIn("`tokenloom bench\nx --kernels`, `tokenloom/runtime`")).toEqual(["bench x --kernels"]);
-    expect(problemOf(commandLine(), "check a --nope")).toBe("no flag --nope");
-    expect(problemOf(commandLine(), "chekc a")).toBe("no command chekc");
-    expect(problemOf(commandLine(), "check a --stats --dim B=1")).toBeUndefined();
+    expect(problemOf(program, "check a --nope")).toBe("no flag --nope");
+    expect(problemOf(program, "chekc a")).toBe("no command chekc");
+    expect(problemOf(program, "check a --stats --dim B=1")).toBeUndefined();
   });
 });
 
@@ -167,8 +168,8 @@ function problemOf(program: Command, line: string): string | undefined {
   return undefined;
 }
 
-function commandLine(): Command {
+async function commandLine(): Promise<Command> {
   const program = new Command("tokenloom");
-  addCommands(program);
+  await addCommands(program);
   return program;
 }

@@ -3,8 +3,8 @@
 // packages in it. Packages with native code, with data files of their own or of rare use stay outside. Types are as tsc makes them.
 
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { build, type BuildOptions, type Metafile } from "esbuild";
+import { basename, dirname, join, resolve } from "node:path";
+import { build, type BuildOptions, type Metafile, type Plugin } from "esbuild";
 
 const outside = [
   "webgpu",
@@ -14,12 +14,24 @@ const outside = [
   "vscode-languageserver-textdocument",
 ];
 
+/** Our modules only define things: one of which nothing is used is left out, and with it the packages that it would load. */
+const withoutEffects: Plugin = {
+  name: "without effects",
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\.?\/.*\.ts$/ }, ({ path, importer }) => ({
+      path: resolve(dirname(importer), path),
+      sideEffects: false,
+    }));
+  },
+};
+
 /** Bundles `src/cli.ts` into `dist/bin`, and makes `dist/cli.js` run that. */
 export async function writeCli(dist: string): Promise<void> {
   await bundle(join(dist, "bin"), "The command line", {
     entryPoints: ["src/cli.ts"],
     platform: "node",
     target: "node20",
+    plugins: [withoutEffects],
     // commander is CommonJS and asks for Node's modules.
     banner: {
       js: 'import { createRequire as requireFrom } from "node:module";\nconst require = requireFrom(import.meta.url);',

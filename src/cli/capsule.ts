@@ -36,7 +36,8 @@ import {
   type CapsuleRecord,
   type CapsuleResult,
 } from "./capsule-format.ts";
-import { mebibytes, need, print, readModel, resolverFor, settings, showJson } from "./common.ts";
+import { mebibytes, need, print, settings, showJson } from "./common.ts";
+import { readModel, resolverFor } from "./model-file.ts";
 import { difference, scaleOf } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
 import { dimsFor, dimsOf, type RunFlags } from "./run.ts";

@@ -11,18 +11,8 @@ import { analyze } from "../lsp/analysis.ts";
 import { withShapes } from "../lsp/shapes.ts";
 import { splitKey } from "../runtime/store.ts";
 import { hasErrors, InputError } from "../support/diagnostic.ts";
-import {
-  colors,
-  diagnosticsJson,
-  frontOf,
-  print,
-  readModel,
-  resolverFor,
-  settings,
-  show,
-  showJson,
-  type ModelFlags,
-} from "./common.ts";
+import { colors, diagnosticsJson, print, settings, show, showJson, type ModelFlags } from "./common.ts";
+import { frontOf, readModel, resolverFor } from "./model-file.ts";
 import { modelOptions } from "./options.ts";
 
 interface CheckFlags extends ModelFlags {

@@ -7,15 +7,8 @@ import type { Command } from "commander";
 import { packWeights, printStopped, settleGuards, type Target } from "../index.ts";
 import { openDevice } from "../runtime/device-node.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import {
-  compileFile,
-  optimizeFile,
-  mebibytes,
-  print,
-  showJson,
-  targetNamed,
-  type ModelFlags,
-} from "./common.ts";
+import { mebibytes, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
+import { compileFile, optimizeFile } from "./model-file.ts";
 import { writeVariants } from "./folder.ts";
 import { modelOptions } from "./options.ts";
 import { tunedFile, writeTuned } from "./tuned.ts";

@@ -22,16 +22,8 @@ import { readProfile } from "../explain/profile.ts";
 import type { Compiled } from "../index.ts";
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
-import {
-  compileFile,
-  mebibytes,
-  packageRoot,
-  print,
-  readModel,
-  showJson,
-  targetNamed,
-  type ModelFlags,
-} from "./common.ts";
+import { mebibytes, packageRoot, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
+import { compileFile, readModel } from "./model-file.ts";
 import { annotationText, kernelText, lineText, nodeText, weightText, whyNotText } from "./explain-text.ts";
 import { entryOption, modelOptions } from "./options.ts";
 import { dimsOf } from "./run.ts";

@@ -3,10 +3,11 @@
 import { weightSpecs } from "./adapter.ts";
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { toDot, toModelExplorer, toOnnx, type Graph } from "../index.ts";
+import { lookupOp, toDot, toModelExplorer, type Graph } from "../index.ts";
 import { quantizeWeights } from "../passes/quantize-weights.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import { frontOf, mebibytes, optimizeFile, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
+import { mebibytes, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
+import { frontOf, optimizeFile } from "./model-file.ts";
 import { modelOptions } from "./options.ts";
 import { dimsOf } from "./run.ts";
 import { weightsFor } from "./weights.ts";
@@ -121,7 +122,9 @@ async function exportOnnx(file: string, flags: ExportFlags): Promise<void> {
     front.checkpoints,
     weightSpecs(flags.weights ?? ["seed:0"], flags),
   );
-  const bytes = toOnnx(graph, weights, { dims: dimsOf(flags) });
+  // Asked for when needed: its package for protocol buffers takes a tenth of a second to load.
+  const { exportOnnx: encode } = await import("../onnx/export.ts");
+  const bytes = encode(graph, weights, { dims: dimsOf(flags), lookup: lookupOp });
   const output = flags.output ?? `${graph.name}.onnx`;
   writeFileSync(output, bytes);
   said(flags, output, bytes.byteLength, [graph]);

@@ -19,7 +19,8 @@ import {
   type LinearHead,
 } from "../tune/naive-bayes.ts";
 import { weightSpecs } from "./adapter.ts";
-import { colors, need, print, showJson, sound } from "./common.ts";
+import { colors, need, print, showJson } from "./common.ts";
+import { sound } from "./model-file.ts";
 import { runOptions } from "./options.ts";
 import { rowsOf, takeRows } from "./rows.ts";
 import { dimsOf, inBatches, type RunFlags } from "./run.ts";

@@ -7,15 +7,8 @@ import { printGraph, printKernel, printStopped, type Graph, type Step, type Targ
 import { diffGraphs, printDiff } from "../ir/diff.ts";
 import { liveRemarks } from "../ir/live-text.ts";
 import { error, InputError } from "../support/diagnostic.ts";
-import {
-  colors,
-  compileFile,
-  optimizeFile,
-  print,
-  showJson,
-  targetNamed,
-  type ModelFlags,
-} from "./common.ts";
+import { colors, print, showJson, targetNamed, type ModelFlags } from "./common.ts";
+import { compileFile, optimizeFile } from "./model-file.ts";
 import { extract, type ExtractFlags } from "./extract.ts";
 import { modelOptions } from "./options.ts";
 

@@ -4,9 +4,10 @@ import { readdirSync, realpathSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Command } from "commander";
-import { version } from "../index.ts";
+import { version } from "../support/version.ts";
 import type { LspHost } from "../lsp/workspace.ts";
-import { packageRoot, readModel, resolverFor } from "./common.ts";
+import { packageRoot } from "./common.ts";
+import { readModel, resolverFor } from "./model-file.ts";
 
 export function lspCommand(program: Command): void {
   program

@@ -20,7 +20,8 @@ import {
   rowOf,
   share,
 } from "./agreement.ts";
-import { compileFile, mebibytes, need, print, showJson } from "./common.ts";
+import { mebibytes, need, print, showJson } from "./common.ts";
+import { compileFile } from "./model-file.ts";
 import { runOptions } from "./options.ts";
 import { dimsOf, type RunFlags } from "./run.ts";
 import { weightsFor } from "./weights.ts";

@@ -1,21 +1,19 @@
 // `run`: a model file or a compiled folder, real inputs, on the GPU; outputs to a file or the terminal.
 
-import { weightSpecs } from "./adapter.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { traceOf } from "../explain/profile.ts";
-import { packWeights, settleGuards } from "../index.ts";
 import type { Plan, PlanEntry, PlanTensor } from "../ir/plan.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { inputPaths, loadInputs, writeOutputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
+import type { LayerRouting } from "../routing/report.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { readBytes } from "./files.ts";
 import {
   colors,
-  compileFile,
   mebibytes,
   milliseconds,
   need,
@@ -28,10 +26,8 @@ import { showDigits } from "./digits.ts";
 import { inputSpecs, isFolder, openFolder, recordedOutputs, refuseCompileFlags } from "./folder.ts";
 import { difference } from "./measure.ts";
 import { entryOption, runOptions } from "./options.ts";
-import { printRouting, splitRouting, withRouting } from "./routing.ts";
 import { takeRows } from "./rows.ts";
 import { noteTunedElsewhere } from "./tuned.ts";
-import { weightsFor } from "./weights.ts";
 
 export interface RunFlags extends ModelFlags {
   readonly weights?: readonly string[];
@@ -73,8 +69,14 @@ export function runCommand(program: Command): void {
     .action(run);
 }
 
+interface SplitRouting {
+  readonly own: Readonly<Record<string, Tensor>>;
+  readonly layers: readonly LayerRouting[];
+  print(): void;
+}
+
 /** What a run needs, from a file or from a folder. Inputs and weights are checked before anything goes to the device. */
-interface Ready {
+export interface Ready {
   readonly plan: Plan;
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly session: Session;
@@ -84,7 +86,7 @@ interface Ready {
   /** What a folder says the outputs are, where its recorded inputs are run. */
   readonly recorded?: Readonly<Record<string, Tensor>>;
   /** With --routing: takes what was asked of the routers out of the outputs. */
-  routing?(outputs: Readonly<Record<string, Tensor>>): ReturnType<typeof splitRouting>;
+  routing?(outputs: Readonly<Record<string, Tensor>>): SplitRouting;
 }
 
 async function prepare(file: string, flags: RunFlags): Promise<Ready> {
@@ -106,30 +108,9 @@ async function prepare(file: string, flags: RunFlags): Promise<Ready> {
     const which = variants.length > 1 && { variant: `${plan.target.name} of ${variants.join(", ")}` };
     return { plan, inputs, device, session, ...which, ...(recorded && { recorded }) };
   }
-  const unsettled = compileFile(file, flags, device.target, flags.routing ? withRouting : undefined);
-  if (!flags.weights?.length)
-    throw new InputError([
-      error("weights-missing", "no weights are given", {
-        help: "--weights FILE.safetensors for trained ones, --weights seed:0 for numbers made from their names",
-      }),
-    ]);
-  const inputs = await inputsFor(unsettled.plan, flags);
-  const weights = await weightsFor(
-    unsettled.module,
-    unsettled.checkpoints,
-    weightSpecs(flags.weights, flags),
-  );
-  const { compiled } = settleGuards(unsettled, weights);
-  const session = await createSession(device.device, compiled.plan, packWeights(compiled, weights), options);
-  const entry = entryOf(compiled.plan, flags.entry).name;
-  const graph = compiled.module.graphs.find((g) => g.name === entry)!;
-  return {
-    plan: compiled.plan,
-    inputs,
-    session,
-    device,
-    ...(flags.routing && { routing: (outputs) => splitRouting(graph, outputs, weights) }),
-  };
+  // The compiler is loaded where there is something to compile.
+  const { prepareModel } = await import("./run-model.ts");
+  return prepareModel(file, flags, device);
 }
 
 /** The outputs that a single kernel gave when it was taken out of its model. */
@@ -142,7 +123,7 @@ async function recordedIn(folder: string, plan: Plan): Promise<Readonly<Record<s
 
 const plain = ({ dtype, shape }: PlanTensor): Pick<PlanTensor, "dtype" | "shape"> => ({ dtype, shape });
 
-async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
+export async function inputsFor(plan: Plan, flags: RunFlags): Promise<Readonly<Record<string, Tensor>>> {
   return need(await loadInputs(flags.input ?? [], entryOf(plan, flags.entry).inputs, dimsOf(flags)));
 }
 
@@ -167,7 +148,8 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   if (flags.state !== undefined) await readStates(session, flags.state, flags);
   const start = performance.now();
   const all = await inBatches(session, inputs, flags);
-  const { own: outputs, layers } = routing?.(all) ?? { own: all, layers: undefined };
+  const split = routing?.(all);
+  const outputs = split?.own ?? all;
   const took = performance.now() - start;
   const profile = flags.profile === undefined ? undefined : await profileRun(session, device, inputs, flags);
   const off = recorded && Math.max(...Object.entries(recorded).map(([k, t]) => difference(outputs[k]!, t)));
@@ -184,7 +166,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
       milliseconds: took,
       stats: session.stats,
       ...(variant !== undefined && { variant: session.plan.target.name }),
-      ...(layers && { routing: layers }),
+      ...(split && { routing: split.layers }),
       ...(off !== undefined && { differenceFromRecorded: off }),
       outputs: Object.fromEntries(
         Object.entries(outputs).map(([k, t]) => [
@@ -196,8 +178,8 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   else report(outputs, inputs, labels, flags);
   if (!flags.json) {
     print();
-    if (layers) {
-      printRouting(layers);
+    if (split) {
+      split.print();
       print();
     }
     const { entries } = session.plan;

@@ -14,7 +14,8 @@ import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { median } from "../support/statistics.ts";
-import { colors, compileFile, milliseconds, need, print, showJson, weightOf } from "./common.ts";
+import { colors, milliseconds, need, print, showJson, weightOf } from "./common.ts";
+import { compileFile } from "./model-file.ts";
 import {
   candidatesOf,
   lowerCandidates,

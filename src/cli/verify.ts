@@ -13,7 +13,8 @@ import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf, type Session } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
 import { showLocation } from "../support/source.ts";
-import { colors, compileFile, need, print, settings, showJson } from "./common.ts";
+import { colors, need, print, settings, showJson } from "./common.ts";
+import { compileFile } from "./model-file.ts";
 import { findFault, type Fault } from "./fault.ts";
 import { measureKernels, type KernelMeasure } from "./measure-kernels.ts";
 import {

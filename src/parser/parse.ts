@@ -33,8 +33,10 @@ export interface ParseResult {
   readonly diagnostics: Diagnostic[];
 }
 
-/** One instance for all: building it analyses the grammar. */
-const parser = new ModelParser(expectations);
+let built: ModelParser | undefined;
+
+/** One instance for all, built when first needed: that analyses the grammar, which takes a tenth of a second. */
+const theParser = (): ModelParser => (built ??= new ModelParser(expectations));
 
 /** Parses a file. The AST is there even when there are errors; it then lacks what could not be read. */
 export function parse(text: string, name = "<input>"): ParseResult {
@@ -53,7 +55,7 @@ export function parse(text: string, name = "<input>"): ParseResult {
     );
   }
 
-  const lexed = t.lexer.tokenize(text);
+  const lexed = t.tokenize(text);
   const diagnostics: Diagnostic[] = [];
   const tokens = lexed.tokens.filter((token, i) => checkToken(file, token, lexed.tokens[i - 1], diagnostics));
   const comments = (lexed.groups["comments"] ?? []).map((token) => comment(file, token));
@@ -86,6 +88,7 @@ export function parse(text: string, name = "<input>"): ParseResult {
 
 function run(tokens: IToken[]): { tree: CstNode | undefined; errors: readonly IRecognitionException[] } {
   errorBudget.left = tokens.length > RECOVERED_TOKENS ? 1 : ERROR_BUDGET;
+  const parser = theParser();
   parser.input = tokens;
   try {
     const tree = parser.file();

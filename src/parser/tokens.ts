@@ -3,7 +3,7 @@
 // that literals.ts rejects (a string without an end, `1_`), so that parsing goes on behind it. Keywords here are the
 // reserved ones; words such as `model` are plain names until contextual.ts has looked at their neighbours.
 
-import { createToken, Lexer, type ITokenConfig, type TokenType } from "chevrotain";
+import { createToken, Lexer, type ILexingResult, type ITokenConfig, type TokenType } from "chevrotain";
 
 const all: TokenType[] = [];
 
@@ -142,7 +142,13 @@ export const Stray = token({
 
 export const tokenTypes: readonly TokenType[] = all;
 
-export const lexer = new Lexer(all, { ensureOptimizations: true, positionTracking: "full" });
+let built: Lexer | undefined;
+
+/** The lexer is built when first needed: that analyses every pattern. */
+export function tokenize(text: string): ILexingResult {
+  built ??= new Lexer(all, { ensureOptimizations: true, positionTracking: "full" });
+  return built.tokenize(text);
+}
 
 /** From `"` to its partner, or to the end of the line when there is none. */
 function scanString(text: string, start: number): [string] | null {

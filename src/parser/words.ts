@@ -1,15 +1,15 @@
 // Text as words and signs, for tools that look at a file while it is being typed.
 
-import { Identifier, lexer } from "./tokens.ts";
+import { Identifier, tokenize } from "./tokens.ts";
 
 /** Words, signs and literals in order, without space and comments. */
 export function wordsOf(text: string): string[] {
-  return lexer.tokenize(text).tokens.map((t) => t.image);
+  return tokenize(text).tokens.map((t) => t.image);
 }
 
 /** A name, and none of the words that are kept for the language. */
 export function isIdentifier(text: string): boolean {
-  const { tokens, errors } = lexer.tokenize(text);
+  const { tokens, errors } = tokenize(text);
   return (
     errors.length === 0 &&
     tokens.length === 1 &&

@@ -149,9 +149,9 @@ it("quantize-report: a row for each setting, behind the model as it is", async (
   expect(int4.largest).toBeGreaterThan(int8.largest);
 });
 
-it("every command that has --json has a schema", () => {
+it("every command that has --json has a schema", async () => {
   const program = new Command();
-  addCommands(program);
+  await addCommands(program);
   const commands = program.commands.filter((c) => c.options.some((o) => o.long === "--json"));
   expect(commands.length).toBeGreaterThan(20);
   const own = ["explain", "annotate"];
