@@ -79,7 +79,7 @@ export interface CompileOptions extends PassSelection {
   readonly sizes?: Readonly<Record<string, number>>;
   /** Schedules that `tokenloom tune-schedules` measured (docs/performance.md). */
   readonly tuned?: readonly TunedSource[];
-  /** What a millisecond of shader compilation counts, of one of a run; 0.02 unless given. */
+  /** What a millisecond of shader compilation counts, of one of a run; 0.01 unless given. */
   readonly firstRunWeight?: number;
   /** How routed experts are computed, in place of what the cost model would choose (docs/experts.md). */
   readonly experts?: ExpertWay;

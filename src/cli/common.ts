@@ -71,7 +71,7 @@ export function weightOf(text: string): number {
   if (text !== "" && Number.isFinite(weight) && weight >= 0) return weight;
   throw new InputError([
     error("first-run-weight", `--first-run-weight ${text} is no number from 0 up`, {
-      help: "0 counts steady runs alone; 0.02, the default, a shader as 50 runs; 1 the first run as much as the others",
+      help: "0 counts steady runs alone; 0.01, the default, a shader as 100 runs; 1 the first run as much as the others",
     }),
   ]);
 }

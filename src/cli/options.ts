@@ -23,7 +23,7 @@ export function modelOptions(command: Command): Command {
     )
     .option(
       "--first-run-weight <w>",
-      "what a millisecond of shader compilation counts, of one of a run (default 0.02)",
+      "what a millisecond of shader compilation counts, of one of a run (default 0.01)",
     )
     .option("--adapter <spec...>", "a LoRA adapter as PEFT saves it: its folder, or NAME=FOLDER")
     .option(

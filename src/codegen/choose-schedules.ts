@@ -12,8 +12,8 @@ import type { Family, Ranked, Schedule, ScheduleSpace } from "./schedule-family.
 import type { Bounds } from "./sizes.ts";
 import { findTuned, type TunedEntry, type TunedSource } from "./tuned.ts";
 
-/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 50 runs. */
-export const defaultFirstRunWeight = 0.02;
+/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 100 runs. */
+export const defaultFirstRunWeight = 0.01;
 
 export interface ChoiceOptions {
   readonly target: Target;
@@ -151,18 +151,26 @@ export interface Option {
   taken: number;
 }
 
-/** Begins with one schedule for all, the best there is with its shader, and goes where another gains more than its shader costs. */
+/** Begins with one schedule for all that can have it, the best there is with its shader, and goes where another gains more than its shader costs. */
 export function settle(options: readonly Option[], weight: number): void {
   const time = (o: Option, i: number): number => o.kind.nodes.length * o.ranked[i]!.microseconds;
   const shader = (o: Option, i: number): number => weight * 1000 * o.ranked[i]!.shaderMilliseconds;
+  const alone = (o: Option): number => {
+    const cost = (i: number): number => time(o, i) + shader(o, i);
+    return o.ranked.reduce((best, _, i) => (cost(i) < cost(best) ? i : best), 0);
+  };
+  // An option that cannot have the schedule (its sum has other steps, say) has one of its own, and a shader.
   const total = (text: string): number => {
     const at = options.map((o) => o.texts.indexOf(text));
-    if (at.includes(-1)) return Infinity;
-    return options.reduce((sum, o, k) => sum + time(o, at[k]!), shader(options[0]!, at[0]!));
+    const first = at.findIndex((i) => i >= 0);
+    return options.reduce(
+      (sum, o, k) => sum + (at[k]! >= 0 ? time(o, at[k]!) : time(o, alone(o)) + shader(o, alone(o))),
+      shader(options[first]!, at[first]!),
+    );
   };
   const texts = [...new Set(options.flatMap((o) => o.texts))];
   const best = texts.reduce((a, b) => (total(b) < total(a) ? b : a));
-  for (const o of options) o.taken = Math.max(0, o.texts.indexOf(best));
+  for (const o of options) o.taken = o.texts.includes(best) ? o.texts.indexOf(best) : alone(o);
   for (let round = 0; round < 2; round++)
     for (const o of options) {
       const used = new Set(options.filter((x) => x !== o).map((x) => x.texts[x.taken]!));

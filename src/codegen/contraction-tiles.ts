@@ -183,20 +183,20 @@ function finishAll(t: Tiling, sums: Sums, firstRow: Expr, items: readonly Expr[]
   const first = down === 1 ? firstRow : min(firstRow, t.rowCount);
   const tileRows = t.code.sizes.of("tile_rows", dim(rows));
   const here = e.bind("rows_here", min(tileRows, sub(t.rowCount, first)));
-  e.loop("r", u32(0), here, u32(1), (r) => {
-    const row = e.bind("row", add(firstRow, r));
-    items.forEach((item, j) =>
-      e.when(lt(item, t.columnItems), () =>
+  // Items outside, rows inside: what the epilogue reads for a column alone, like a bias, is read once for all rows.
+  items.forEach((item, j) =>
+    e.when(lt(item, t.columnItems), () =>
+      e.loop("r", u32(0), here, u32(1), (r) =>
         t.finish(
-          row,
+          e.bind("row", add(firstRow, r)),
           item,
           t.products.map((_, p) =>
             e.bind("sum", load(staged, slot(r, p * vectors + j), kernelType("f32", width))),
           ),
         ),
       ),
-    );
-  });
+    ),
+  );
 }
 
 /** Items of columns of one invocation, and the same where they can be read: past the end, the last again. */

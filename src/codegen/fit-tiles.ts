@@ -3,7 +3,7 @@
 
 import type { AdapterConstants, Target, TileConstants } from "../ir/target.ts";
 import type { ContractionSchedule } from "./schedule.ts";
-import { tileConstants, tileCost, type TileSizes } from "./tile-cost.ts";
+import { tileConstants, tileCost, tileKibibytes, type TileSizes } from "./tile-cost.ts";
 
 export interface TilePoint {
   readonly schedule: ContractionSchedule;
@@ -71,7 +71,7 @@ export function fitShaders(
 ): Required<Pick<AdapterConstants, "shaderMilliseconds" | "shaderMillisecondsPerKibibyte">> {
   const least = new Map<number, number>();
   for (const { schedule: s, sizes, shaderMilliseconds } of points) {
-    const added = (s.rows * s.vectors * sizes.products) / 8;
+    const added = tileKibibytes(s, sizes.products);
     least.set(added, Math.min(least.get(added) ?? Infinity, shaderMilliseconds));
   }
   const [xs, ys] = [[...least.keys()], [...least.values()]];

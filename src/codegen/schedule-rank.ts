@@ -77,7 +77,7 @@ function onCard(f: ContractionFacts): readonly ContractionSchedule[] {
 }
 
 /** Rows of a tile. */
-const heights = [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 25, 26, 28, 32];
+const heights = [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 25, 28, 32, 40, 48, 50, 56, 64];
 /** Up to here the epilogue is written out for each row. */
 const DIRECT = 4;
 

@@ -43,7 +43,7 @@ describe("by expected sizes", () => {
     const open = compileText(model, { target });
     const many = compileText(model, { target, sizes: { S: 3136 }, firstRunWeight: 0 });
     expect(chosen(open).schedule).toContain("tile=4x1");
-    expect(chosen(many).schedule).toMatch(/tile=(2[0-9]|3[0-9])x1/);
+    expect(chosen(many).schedule).toMatch(/tile=[2-6][0-9]x1/);
     expect(chosen(many).why).toMatch(/predicted, number 1 of \d+ by the cost model/);
   });
   it("a tile that wastes fewer rows is taken where compilation counts nothing", () => {
