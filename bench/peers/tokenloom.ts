@@ -38,6 +38,8 @@ export const tokenloom: Peer = {
     });
     if (!inputs) throw new InputError(diagnostics);
     await step("first run", () => session.run(inputs));
+    // What the program does itself in a run that is not the first.
+    await session.run(inputs);
     let onDevice: Readonly<Record<string, GpuTensor>> | undefined;
     const there = () => (onDevice ??= uploaded(session, inputs));
     return {

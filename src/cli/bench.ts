@@ -12,6 +12,7 @@ import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";
 import { error, InputError } from "../support/diagnostic.ts";
+import { quantile } from "../support/statistics.ts";
 import { colors, mebibytes, milliseconds, need, print, showJson } from "./common.ts";
 import { compileFile } from "./model-file.ts";
 import { inputSpecs, isFolder, openFolder, refuseCompileFlags } from "./folder.ts";
@@ -99,14 +100,14 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
   const firstTime = clock();
   const before = session.stats.allocations;
   const times: number[] = [];
+  const hosts: number[] = [];
   for (let i = 0; i < runs; i++) {
     clock();
     await session.run(inputs, options);
     times.push(clock());
+    hosts.push(session.stats.hostMilliseconds);
   }
-  const sorted = [...times].sort((a, b) => a - b);
-  const median = sorted[Math.floor(runs / 2)]!;
-  const p90 = sorted[Math.min(runs - 1, Math.floor(runs * 0.9))]!;
+  const [median, p90, host] = [quantile(times, 0.5), quantile(times, 0.9), quantile(hosts, 0.5)];
   const flops = entry.dispatches.reduce((sum, d) => sum + evaluateDim(parseDim(d.flops)!, env), 0);
   const { stats } = session;
   const report = {
@@ -132,7 +133,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
     peakLiveBytes: stats.peakLiveBytes,
     constantBytes: stats.constantBytes,
     gflops: flops / median / 1e6,
-    hostMilliseconds: stats.hostMilliseconds,
+    hostMilliseconds: host,
   };
   if (flags.json) showJson(report);
   else {
@@ -143,7 +144,7 @@ async function bench(file: string, flags: BenchFlags): Promise<void> {
       `first result: open ${milliseconds(openTime)}, compile ${milliseconds(ready.compile)}, read ${milliseconds(ready.read)}, fold and pack weights ${milliseconds(ready.pack)}, pipelines and upload ${milliseconds(sessionTime)}, run ${milliseconds(firstTime)}`,
     );
     print(
-      `${stats.dispatches} dispatches of ${stats.kernels} kernels, ${report.submitsPerRun} submit a run, ${report.allocationsAfterFirstRun} allocations after the first run, host ${milliseconds(stats.hostMilliseconds)}`,
+      `${stats.dispatches} dispatches of ${stats.kernels} kernels, ${report.submitsPerRun} submit a run, ${report.allocationsAfterFirstRun} allocations after the first run, host ${milliseconds(host)}`,
     );
     print(
       `arena ${mebibytes(stats.arenaBytes)} (${mebibytes(stats.peakLiveBytes)} live at the peak), constants ${mebibytes(stats.constantBytes)}`,

@@ -88,8 +88,9 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
     const mapped = readback ? await mapBytes(readback.buffer, layout.bytes) : new ArrayBuffer(0);
     clock.push(performance.now());
     try {
-      const dims = { ...bound.dims, ...liveValues(bound, layout, mapped) };
-      const size = dimReader({ symbols: [] }, dims);
+      const live = liveValues(bound, layout, mapped);
+      const dims = { ...bound.dims, ...live };
+      const size = live ? dimReader({ symbols: [] }, dims) : bound.size;
       const tensors = Object.fromEntries(
         layout.outputs.map((o) => [o.output.name, readOutput(bound, o, mapped, size)]),
       );
@@ -325,7 +326,9 @@ async function mapBytes(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> 
   return buffer.getMappedRange(0, used);
 }
 
-function liveValues(bound: Bound, layout: ReadbackLayout, mapped: ArrayBuffer): DimEnv {
+/** Of bounded symbols, where there are any. */
+function liveValues(bound: Bound, layout: ReadbackLayout, mapped: ArrayBuffer): DimEnv | undefined {
+  if (layout.bytes === layout.extentsAt) return undefined;
   const live: Record<string, number> = {};
   for (const s of bound.entry.symbols) {
     if (s.kind !== "bounded") continue;

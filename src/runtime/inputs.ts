@@ -26,19 +26,34 @@ export function checkInputs(
     ...Object.entries(given).flatMap(([name, value]) => checkDim(name, value)),
   ];
   if (diagnostics.length > 0) throw new InputError(diagnostics);
+  const { symbols, shapes, limits } = declarationOf(entry);
   const { values, diagnostics: wrong } = bindSymbols(
-    entry.symbols.filter((s) => s.kind === "bound").map((s) => s.name),
-    entry.inputs.map((i) => ({ name: i.name, shape: i.shape.map(dimOf) })),
+    symbols,
+    shapes,
     Object.fromEntries(entry.inputs.map((i) => [i.name, inputs[i.name]!.shape])),
     given,
   );
   if (wrong.length > 0) throw new InputError(wrong);
-  const broken = checkLimits(
-    (entry.limits ?? []).map(({ size, text, at }) => ({ size: dimOf(size), text, at })),
-    values,
-  );
+  const broken = checkLimits(limits, values);
   if (broken.length > 0) throw new InputError(broken);
   return values;
+}
+
+/** What an entry point says of its sizes, read once: every run is held against it. */
+const declarations = new WeakMap<PlanEntry, ReturnType<typeof readDeclaration>>();
+
+function declarationOf(entry: PlanEntry): ReturnType<typeof readDeclaration> {
+  let found = declarations.get(entry);
+  if (!found) declarations.set(entry, (found = readDeclaration(entry)));
+  return found;
+}
+
+function readDeclaration(entry: PlanEntry) {
+  return {
+    symbols: entry.symbols.filter((s) => s.kind === "bound").map((s) => s.name),
+    shapes: entry.inputs.map((i) => ({ name: i.name, shape: i.shape.map(dimOf) })),
+    limits: (entry.limits ?? []).map(({ size, text, at }) => ({ size: dimOf(size), text, at })),
+  };
 }
 
 const showInput = (i: EntryInput): string => `${i.dtype}[${i.shape.join(", ")}]`;

@@ -66,7 +66,7 @@ export interface SessionStats {
   readonly encodeMilliseconds: number;
   readonly waitMilliseconds: number;
   readonly outputMilliseconds: number;
-  /** From the call (its turn in the queue) to the submit. */
+  /** What the program does itself: from the call (its turn in the queue) to the submit, and from when outputs can be read until they are. */
   readonly hostMilliseconds: number;
   /** All buffers on the device now. */
   readonly deviceBytes: number;
@@ -195,7 +195,7 @@ export class Session {
         encodeMilliseconds: milliseconds.encode,
         waitMilliseconds: milliseconds.wait,
         outputMilliseconds: milliseconds.outputs,
-        hostMilliseconds: preparing + milliseconds.inputs + milliseconds.encode,
+        hostMilliseconds: preparing + milliseconds.inputs + milliseconds.encode + milliseconds.outputs,
       } satisfies Partial<SessionStats>);
       return done;
     });
