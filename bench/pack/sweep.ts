@@ -44,6 +44,10 @@ const shapes: Readonly<Record<string, Model>> = {
   "dense 25088 x 1280 x 320": dense(25088, 1280, 320),
   "dense 196 x 320 x 1280": dense(196, 320, 1280),
   "dense 196 x 1280 x 320": dense(196, 1280, 320),
+  "product 4096 f16": { ...sized("product_f16", { m: 4096, k: 4096, n: 4096 }), storage: "f16" },
+  "product 1024 f16": { ...sized("product_f16", { m: 1024, k: 1024, n: 1024 }), storage: "f16" },
+  "dense 401408 x 64 x 256 f16": { ...dense(401408, 64, 256), storage: "f16" },
+  "dense 25088 x 1280 x 320 f16": { ...dense(25088, 1280, 320), storage: "f16" },
 };
 
 /** Threads of a workgroup, tiles of one invocation, depth of a slab; what does well on most cards comes first. */
@@ -70,6 +74,10 @@ function schedules(): readonly string[] {
       parts.push(`workgroup:threads=${threads},tile=${tile},width=4,step=16,split=${split},epilogue=direct`);
   return [...found.slice(0, 10), ...parts, ...others, ...found.slice(10)];
 }
+
+/** Where operands are stored in f16, each with slabs of f32 and of f16. */
+const withSlabs = (schedule: string): readonly string[] =>
+  schedule.startsWith("workgroup:") ? [schedule, `${schedule},slabs=f16`] : [schedule];
 
 const { values } = parseArgs({
   options: {
@@ -103,7 +111,7 @@ for (const [name, model] of Object.entries(shapes)) {
   const inputs = inputsOf(graph, model);
   const tried: { schedule: string; milliseconds: number }[] = [];
   // The one that would be chosen is tried first. Drivers compile several at once.
-  const all = [undefined, ...schedules()];
+  const all = [undefined, ...(model.storage === "f16" ? schedules().flatMap(withSlabs) : schedules())];
   let there: Readonly<Record<string, GpuTensor>> | undefined;
   for (let at = 0; at < all.length && performance.now() < end; at += TOGETHER) {
     const some = all.slice(at, at + TOGETHER);

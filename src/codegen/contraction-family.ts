@@ -31,7 +31,7 @@ export const contractions = family({
   choose: chooseSchedule,
   why: (s, f) => whySchedule(f, s),
   cost: (s, f, z) => ({
-    microseconds: tileCost(s, z, f.target),
+    microseconds: tileCost(s, z, f.target, f.halves),
     shaderMilliseconds: shaderCost(s, z.products, f.target),
   }),
   rank: rankSchedules,

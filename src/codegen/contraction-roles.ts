@@ -21,7 +21,7 @@ import type { ContractionSpec, ElementContext } from "../ir/op.ts";
 import type { Target } from "../ir/target.ts";
 import { orderOf, stridesOf, type TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
-import type { ContractionFacts } from "./schedule.ts";
+import type { ContractionFacts, Halves } from "./schedule.ts";
 import type { Bounds } from "./sizes.ts";
 
 /** How the result's axes and the operands take part. */
@@ -35,6 +35,8 @@ export interface Roles {
   readonly columns: readonly number[];
   readonly rows: readonly number[];
   readonly batch: readonly number[];
+  /** Which operands are f16 numbers from a buffer, so that nothing is lost where they are kept in f16. */
+  readonly halves: Halves;
 }
 
 export function sizeOf(roles: Roles, axes: readonly number[]): Dim {
@@ -69,7 +71,11 @@ function rolesOf(region: Region, node: Node): Roles {
   const other = columnOperand === 0 ? spec.right : spec.left;
   const rows = order.filter((a) => other.includes(a));
   const batch = order.filter((a) => !rows.includes(a) && !columns.includes(a));
-  return { node, result, spec, columnOperand, rowOperand: columnOperand === 0 ? 1 : 0, columns, rows, batch };
+  const rowOperand = columnOperand === 0 ? 1 : 0;
+  const isHalf = (operand: 0 | 1): boolean =>
+    region.params.some((p) => p.id === node.inputs[operand] && p.type.dtype === "f16");
+  const halves = { row: isHalf(rowOperand), column: isHalf(columnOperand) };
+  return { node, result, spec, columnOperand, rowOperand, columns, rows, batch, halves };
 }
 
 /** What a schedule is chosen by. A size that a kernel sets counts as what it may be at most. */
@@ -91,6 +97,7 @@ export function factsOf(
     [...symbolsOf(rowSize), ...symbolsOf(batchSize)].filter((s) => bounds[s] !== undefined),
   );
   const steps = productDim(roles.spec.reduce);
+  const halves = { row: roles.halves.row, column: products.every((p) => p.halves.column) };
   const sizes = expectedSizes({ rows, columns, batch, reduction: steps }, expected);
   return {
     ...{ target, rows, columns, batch, steps },
@@ -100,6 +107,7 @@ export function factsOf(
     columnVectors: isMultipleOf(columns, 4) && constantOf(stridesOf(roles.result)[inner]!) === 1,
     ...(roles.spec.group && { groupTile: roles.spec.group.tile, ...groupsOf(roles.spec.group.count) }),
     ...(liveSymbols.size === 1 && { live: true }),
+    ...((halves.row || halves.column) && { halves }),
     ...(products.length > 1 && { products: products.length }),
   };
 }

@@ -6,6 +6,7 @@ import {
   add,
   binary,
   builtin,
+  cast,
   component,
   div,
   f32,
@@ -22,7 +23,7 @@ import {
   subgroup,
   u32,
 } from "../ir/expr.ts";
-import type { Expr, Width } from "../ir/kernel.ts";
+import type { Expr, KernelType, Width } from "../ir/kernel.ts";
 import type { GroupCode } from "./group.ts";
 import { readOperand, type Roles } from "./contraction-roles.ts";
 import type { ContractionSchedule } from "./schedule.ts";
@@ -291,6 +292,11 @@ function registerTile(t: Tiling): void {
 
 // ---- one workgroup, slabs of both operands in its memory --------------------------------------------------------------
 
+/** What a slab of that type holds, and what is computed with. */
+const as = (value: Expr, { scalar }: KernelType): Expr =>
+  value.type.scalar === scalar ? value : cast(value, scalar);
+const widened = (value: Expr): Expr => as(value, kernelType("f32"));
+
 function workgroupTile(t: Tiling): void {
   const e = t.code.emitter;
   const { rows, vectors, width, step, threads } = t.schedule;
@@ -306,8 +312,11 @@ function workgroupTile(t: Tiling): void {
   const { items } = columnItems(t, x);
   const sums = newSums(t, items);
   const lanes = rowLanes(t);
-  const rowType = kernelType("f32", lanes as Width);
-  const columnType = kernelType("f32", width as Width);
+  // What is stored in f16 was read from f16: narrowing it again loses nothing.
+  const inHalf = t.schedule.slabs === "f16";
+  const rowType = kernelType(inHalf && t.roles.halves.row ? "f16" : "f32", lanes as Width);
+  const isHalfColumn = inHalf && t.products.every((p) => p.halves.column);
+  const columnType = kernelType(isHalfColumn ? "f16" : "f32", width as Width);
   // Row slab: steps by `lanes`, then rows. Column slab: steps, then items of columns.
   const rowSlab = e.sharedArray("row_slab", rowType, (step / lanes) * tileRows);
   const columnSlabs = t.products.map(() => e.sharedArray("column_slab", columnType, step * tileItems));
@@ -326,7 +335,7 @@ function workgroupTile(t: Tiling): void {
       const row = e.bind("slab_row", div(slot, u32(step / lanes)));
       const safe = e.bind("row_in", min(add(tileRow, row), lastRow));
       const value = within(at, (from) => readRow(t, safe, outer, from, lanes, "a"));
-      e.store(rowSlab, add(mul(mod(slot, u32(step / lanes)), u32(tileRows)), row), value);
+      e.store(rowSlab, add(mul(mod(slot, u32(step / lanes)), u32(tileRows)), row), as(value, rowType));
     });
     fill(t, step * tileItems, (slot) => {
       const at = e.bind("k_at", add(k, div(slot, u32(tileItems))));
@@ -336,20 +345,23 @@ function workgroupTile(t: Tiling): void {
         e.store(
           columnSlabs[p]!,
           slot,
-          within(at, (from) => readColumn(t, product, safe, outer, from)),
+          as(
+            within(at, (from) => readColumn(t, product, safe, outer, from)),
+            columnType,
+          ),
         ),
       );
     });
     e.barrier();
     e.loop("s", u32(0), u32(step / lanes), u32(1), (s) => {
       const fetched = sums.map((_, r) =>
-        e.bind("a", load(rowSlab, add(mul(s, u32(tileRows)), add(ownRow, u32(r))), rowType)),
+        e.bind("a", widened(load(rowSlab, add(mul(s, u32(tileRows)), add(ownRow, u32(r))), rowType))),
       );
       for (let kk = 0; kk < lanes; kk++)
         items.forEach((_, j) => {
           const slot = add(mul(add(mul(s, u32(lanes)), u32(kk)), u32(tileItems)), add(x, u32(j * across)));
           columnSlabs.forEach((slab, p) => {
-            const column = e.bind("column", load(slab, slot, columnType));
+            const column = e.bind("column", widened(load(slab, slot, columnType)));
             fetched.forEach((a, r) => accumulate(t, sums[r]![p * items.length + j]!, a, kk, column));
           });
         });

@@ -29,7 +29,7 @@ export function rankSchedules(f: ContractionFacts, sizes: TileSizes): readonly R
     const key = JSON.stringify(schedule);
     if (seen.has(key) || refuseSchedule(schedule, f) !== undefined) continue;
     seen.add(key);
-    const microseconds = tileCost(schedule, sizes, f.target);
+    const microseconds = tileCost(schedule, sizes, f.target, f.halves);
     found.push({
       schedule: { ...schedule, grid: gridFor(f, sizes, microseconds) },
       microseconds,
@@ -66,12 +66,16 @@ const tiles = [
 
 function onCard(f: ContractionFacts): readonly ContractionSchedule[] {
   const reduction = constantOf(f.reduction) ?? 0;
+  // What is stored in f16 may stay so in the slabs.
+  const slabs = f.halves ? (["f32", "f16"] as const) : (["f32"] as const);
   const splits = f.groupTile === undefined && f.products === undefined ? [1, 2, 4, 8, 16] : [1];
   return splits.flatMap((split) =>
     tiles
-      .map(([across, down, rows, vectors]): ContractionSchedule => {
-        return { ...tiled(f), threads: [across, down], rows, vectors, split };
-      })
+      .flatMap(([across, down, rows, vectors]) =>
+        slabs.map((kept): ContractionSchedule => {
+          return { ...tiled(f), threads: [across, down], rows, vectors, split, slabs: kept };
+        }),
+      )
       .filter((s) => split === 1 || reduction / split >= 4 * s.step),
   );
 }
@@ -91,6 +95,7 @@ function onCores(f: ContractionFacts): readonly ContractionSchedule[] {
     split: 1,
     grid: "bound",
     swizzle: swizzleOf(f),
+    slabs: "f32",
   } as const;
   return heights.map((rows): ContractionSchedule => {
     const stagedEpilogue = lanes > 0 && rows > DIRECT;

@@ -36,6 +36,8 @@ export interface ContractionSchedule {
   readonly stagedEpilogue: boolean;
   /** Tiles of rows that run one after another before the next columns: what one reads of the weights is still near for the others. */
   readonly swizzle: number;
+  /** What slabs hold of an operand that is stored in f16: its numbers widened, or as they are, which takes half the room, and each invocation widens what it reads. */
+  readonly slabs: "f32" | "f16";
 }
 
 /** What is known of a contraction before a schedule is chosen. */
@@ -58,10 +60,17 @@ export interface ContractionFacts {
   readonly live?: boolean;
   /** Products with the same rows, each with columns and sums of its own; absent where it is one. */
   readonly products?: number;
+  /** Which operands are f16 numbers from a buffer; absent where none is. */
+  readonly halves?: Halves;
   /** All steps of a sum; absent where they are those of `reduction`. */
   readonly steps?: Dim;
   /** Sizes that runs are expected to have, where those of the graph are open. */
   readonly expected?: Omit<TileSizes, "products">;
+}
+
+export interface Halves {
+  readonly row: boolean;
+  readonly column: boolean;
 }
 
 /** Rows of a workgroup. */
@@ -115,6 +124,7 @@ function chooseForAll(f: ContractionFacts): ContractionSchedule {
     split: 1,
     grid: "bound",
     swizzle: swizzleOf(f),
+    slabs: "f32",
   } as const;
   // What workgroup memory gains, it gains by being nearer than a buffer. On a software adapter both are the same memory.
   if (!runsOnCores(f.target) && !few) return tiled(f);
@@ -174,6 +184,7 @@ export function tiled(f: ContractionFacts): ContractionSchedule {
     grid: "bound",
     stagedEpilogue: false,
     swizzle: 1,
+    slabs: "f32",
   };
 }
 
@@ -252,35 +263,53 @@ export function refuseSchedule(s: ContractionSchedule, f: ContractionFacts): str
   }
   if (s.kind !== "workgroup" && !isMultipleOf(f.reduction, s.step))
     return `the reduction is no multiple of ${s.step}, and only slabs in workgroup memory have an uneven end`;
-  const bytes = sharedBytes(s, f.products);
+  if (s.slabs === "f16") {
+    if (s.kind !== "workgroup") return "only workgroup memory has slabs to hold f16 in: slabs=f32";
+    if (!f.halves?.row && !f.halves?.column) return "no operand is read as it is stored in f16: slabs=f32";
+  }
+  const bytes = sharedBytes(s, f.products, f.halves);
   if (bytes > limits.maxComputeWorkgroupStorageSize)
     return `${bytes} bytes of workgroup memory, and ${limits.maxComputeWorkgroupStorageSize} are the most`;
   return undefined;
 }
 
 /** Workgroup memory: slabs of both operands, and the results where the epilogue is staged. */
-export function sharedBytes(s: ContractionSchedule, products = 1): number {
+export function sharedBytes(s: ContractionSchedule, products = 1, halves?: Halves): number {
   const [across, down] = s.threads;
   const columns = across * s.vectors * s.width * products;
-  const slabs = s.kind === "workgroup" ? s.step * (down * s.rows + columns) : 0;
-  return 4 * (slabs + (s.stagedEpilogue ? down * s.rows * columns : 0));
+  const bytes = slabBytes(s, halves);
+  const slabs = s.kind === "workgroup" ? s.step * (down * s.rows * bytes.row + columns * bytes.column) : 0;
+  return slabs + (s.stagedEpilogue ? 4 * down * s.rows * columns : 0);
+}
+
+/** Bytes of an element in the slab of each operand. */
+export function slabBytes(
+  s: ContractionSchedule,
+  halves: Halves | undefined,
+): { readonly row: 2 | 4; readonly column: 2 | 4 } {
+  const of = (half: boolean | undefined): 2 | 4 => (s.slabs === "f16" && half === true ? 2 : 4);
+  return { row: of(halves?.row), column: of(halves?.column) };
 }
 
 // ---- text -----------------------------------------------------------------------------------------------------------
 
-/** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. Behind it swizzle and grid, where they are not 1 and the bound. */
+/** `workgroup:threads=16x16,tile=4x1,width=4,step=16,split=1,epilogue=direct`; the tile is rows x vectors of an invocation. Behind it swizzle, grid and slabs, where they are not 1, the bound and f32. */
 export function showSchedule(s: ContractionSchedule): string {
   const epilogue = s.stagedEpilogue ? "staged" : "direct";
   const swizzle = s.swizzle === 1 ? "" : `,swizzle=${s.swizzle}`;
   const grid = s.grid === "live" ? ",grid=live" : "";
-  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}${swizzle}${grid}`;
+  const slabs = s.slabs === "f32" ? "" : ",slabs=f16";
+  return `${s.kind}:threads=${s.threads.join("x")},tile=${s.rows}x${s.vectors},width=${s.width},step=${s.step},split=${s.split},epilogue=${epilogue}${swizzle}${grid}${slabs}`;
 }
 
 export type ParsedSchedule =
   { readonly schedule: ContractionSchedule } | { readonly problem: string; readonly schedule?: undefined };
 
-const fields = ["threads", "tile", "width", "step", "split", "epilogue", "swizzle", "grid"] as const;
-const defaults = { width: "4", step: "4", split: "1", epilogue: "direct", swizzle: "1", grid: "bound" };
+const fields = ["threads", "tile", "width", "step", "split", "epilogue", "swizzle", "grid", "slabs"] as const;
+const defaults = {
+  ...{ width: "4", step: "4", split: "1", epilogue: "direct", swizzle: "1" },
+  ...{ grid: "bound", slabs: "f32" },
+};
 
 /** Reads what `showSchedule` writes. Threads and tile must be given; the rest has defaults. */
 export function parseSchedule(text: string): ParsedSchedule {
@@ -308,6 +337,8 @@ export function parseSchedule(text: string): ParsedSchedule {
   if (epilogue !== "staged" && epilogue !== "direct") return { problem: "epilogue is staged or direct" };
   const grid = given["grid"];
   if (grid !== "bound" && grid !== "live") return { problem: "grid is bound or live" };
+  const slabs = given["slabs"];
+  if (slabs !== "f32" && slabs !== "f16") return { problem: "slabs is f32 or f16" };
   const stagedEpilogue = epilogue === "staged";
   return {
     schedule: {
@@ -321,6 +352,7 @@ export function parseSchedule(text: string): ParsedSchedule {
       grid,
       stagedEpilogue,
       swizzle,
+      slabs,
     },
   };
 }

@@ -3,7 +3,7 @@
 // Constants are measured by `tokenloom tune-device`; the defaults are of one large card and of Mesa's lavapipe (docs/performance.md).
 
 import { runsOnCores, type Target, type TileConstants } from "../ir/target.ts";
-import type { ContractionSchedule } from "./schedule.ts";
+import { slabBytes, type ContractionSchedule, type Halves } from "./schedule.ts";
 
 export type TileSizes = {
   readonly rows: number;
@@ -33,16 +33,25 @@ export function tileConstants(target: Target): TileConstants {
   return runsOnCores(target) ? { ...cores, lanes: subgroupSize || cores.lanes } : card;
 }
 
+/** What it takes to widen a number from a slab in f16, in multiply-adds: an instruction. Not measured. */
+const WIDENED = 1;
+
 /** Microseconds of all tiles of one contraction, as far as the model goes. */
-export function tileCost(s: ContractionSchedule, z: TileSizes, target: Target): number {
+export function tileCost(s: ContractionSchedule, z: TileSizes, target: Target, halves?: Halves): number {
   const c = tileConstants(target);
   const cycles = runsOnCores(target)
     ? cyclesOnCores(s, z, c, target.subgroupSize || c.lanes)
-    : cyclesOnCard(s, z, c, target.measured.dispatchMicroseconds);
+    : cyclesOnCard(s, z, c, target.measured.dispatchMicroseconds, halves);
   return cycles / c.cyclesPerMicrosecond;
 }
 
-function cyclesOnCard(s: ContractionSchedule, z: TileSizes, c: TileConstants, dispatch: number): number {
+function cyclesOnCard(
+  s: ContractionSchedule,
+  z: TileSizes,
+  c: TileConstants,
+  dispatch: number,
+  halves?: Halves,
+): number {
   const [across, down] = s.threads;
   const rows = down * s.rows;
   const columns = across * s.vectors * s.width * z.products;
@@ -50,9 +59,10 @@ function cyclesOnCard(s: ContractionSchedule, z: TileSizes, c: TileConstants, di
     z.batch * Math.ceil(z.rows / rows) * Math.ceil((z.columns * z.products) / columns) * s.split;
   const steps = Math.ceil(z.reduction / s.split / s.step) * s.step;
   const own = s.rows * s.vectors * s.width * z.products;
-  const reads =
-    (c.near * (s.rows + s.vectors * s.width * z.products)) / own +
-    (c.far * (rows + columns)) / (rows * columns);
+  const bytes = slabBytes(s, halves);
+  const read = (b: 2 | 4): number => (c.near * b) / 4 + (b === 2 ? WIDENED : 0);
+  const near = s.rows * read(bytes.row) + s.vectors * s.width * z.products * read(bytes.column);
+  const reads = near / own + (c.far * (rows + columns)) / (rows * columns);
   const rounds = Math.ceil(workgroups / c.cores);
   const work = rounds * ((rows * columns * steps) / c.lanes) * (1 + reads);
   const subgroups = Math.min(64, rounds * Math.ceil((across * down) / 32));

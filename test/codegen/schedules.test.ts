@@ -75,6 +75,7 @@ const schedules: fc.Arbitrary<ContractionSchedule> = fc.record({
   grid: fc.constantFrom("bound", "bound", "bound", "live"),
   stagedEpilogue: fc.boolean(),
   swizzle: fc.constantFrom(1, 1, 2, 3, 4),
+  slabs: fc.constantFrom("f32", "f16"),
 });
 
 interface Drawn {
@@ -86,7 +87,8 @@ interface Drawn {
 
 const drawn: fc.Arbitrary<Drawn> = fc.record({
   text: models,
-  schedule: schedules,
+  // The models have no f16 in them: slabs of it are in half-slabs.test.ts.
+  schedule: schedules.map((s) => ({ ...s, slabs: "f32" as const })),
   target: fc.constantFrom(baseline, lavapipe, swiftshader),
   dims: size.map((S) => ({ S })),
 });
@@ -141,6 +143,7 @@ describe("schedules", () => {
     ["register:threads=8x8,tile=4x1,width=3", "width is 1 or 4"],
     ["register:threads=8x8,tile=4x1,split=many", "step, split and swizzle are counts"],
     ["register:threads=8x8,tile=4x1,epilogue=none", "staged or direct"],
+    ["workgroup:threads=8x8,tile=4x1,slabs=bf16", "f32 or f16"],
   ])("%s is refused", (text, problem) => {
     expect(parseSchedule(text)).toEqual({ problem: expect.stringContaining(problem) });
   });
@@ -189,6 +192,8 @@ describe("the limits of a target", () => {
     ["register:threads=8x8,tile=4x1,step=8", "no multiple of 8"],
     ["subgroup:threads=16x1,tile=8x1", "threads=8x1"],
     ["workgroup:threads=16x16,tile=16x4,step=64", "bytes of workgroup memory"],
+    ["workgroup:threads=8x8,tile=4x1,step=16,slabs=f16", "no operand is read as it is stored in f16"],
+    ["register:threads=8x8,tile=4x1,slabs=f16", "only workgroup memory has slabs"],
   ])("refuse %s", (text, reason) => expect(refusal(text)).toContain(reason));
 
   it("refuse what the sizes do not allow", () => {
