@@ -2,7 +2,7 @@
 // matching strides uses the counter itself, and only where one axis is needed alone is the counter divided.
 // So the same code walks [B, H, W] as one row index when it can, and as three when a window needs them.
 
-import { mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
+import { constantOf, dim, mulDim, productDim, sameDim, type Dim } from "../ir/dim.ts";
 import { div, mod, mul, add, name as nameExpr, U32 } from "../ir/expr.ts";
 import type { Expr } from "../ir/kernel.ts";
 import { mentions, substitute, type Emitter } from "./emitter.ts";
@@ -63,6 +63,33 @@ export class AxisSpace {
     }
     for (const x of left) if (!x.done) accumulate(x.e, x.axis, strides[x.axis]!);
     return sum ?? { kind: "const", type: U32, value: 0 };
+  }
+
+  /** The axes that the counter of this name runs over, where there are several. */
+  countedBy(counter: string): MergedAxes | undefined {
+    return this.#merged.find((m) => m.counter.kind === "name" && m.counter.name === counter);
+  }
+
+  /** Do these axes of a tensor lie one inside the other, without gaps, the innermost element by element? */
+  isRun(merged: MergedAxes, index: readonly Expr[], strides: readonly Dim[]): boolean {
+    const at = merged.parts.map((p) => index.findIndex((e) => e.kind === "name" && e.name === p.placeholder));
+    return at.every((axis, i) => {
+      if (axis < 0) return false;
+      const next = at[i + 1];
+      const { extent } = merged.parts[i + 1] ?? { extent: dim(1) };
+      if (next === undefined) return constantOf(strides[axis]!) === 1;
+      return (
+        next >= 0 && !this.#sizes.isLive(extent) && sameDim(strides[axis]!, mulDim(strides[next]!, extent))
+      );
+    });
+  }
+
+  /** An index with another counter in place of that of some axes. */
+  counted(merged: MergedAxes, index: readonly Expr[], counter: Expr): readonly Expr[] {
+    return index.map((e) => {
+      const i = merged.parts.findIndex((p) => e.kind === "name" && e.name === p.placeholder);
+      return i < 0 ? e : this.#part({ ...merged, counter }, i);
+    });
   }
 
   /** Placeholders written out as divisions of their counters. */

@@ -245,7 +245,7 @@ function splitSteps(
       code.write(0, [part, ...index], sum!),
     ),
   );
-  const total = elementKernel(last, target, bounds, (code) =>
+  const prepare = (code: GroupCode): void =>
     code.compute(contracted.id, (index) => {
       const e = code.emitter;
       const sum = e.variable("total", code.read(partial.id, [u32(0), ...index]));
@@ -253,8 +253,8 @@ function splitSteps(
         e.set(sum, add(sum, code.read(partial.id, [part, ...index]))),
       );
       return withBias(code, roles, index, e.bind("total", sum));
-    }),
-  );
+    });
+  const total = elementKernel(last, target, bounds, { prepare });
   return [
     { ...stepOf(first, parts), name: "parts", scratch: [partial] },
     stepOf(last, { ...total, schedule: `${total.schedule}, over ${schedule.split} parts of a sum` }),

@@ -34,7 +34,7 @@ import type { Node, Region, ValueId } from "../ir/graph.ts";
 import type { BufferDecl, Expr, KernelType, Scalar, Width } from "../ir/kernel.ts";
 import type { ElementContext } from "../ir/op.ts";
 import { bytesOf, isPacked, stridesOf, type DType, type PackedType, type TensorType } from "../ir/types.ts";
-import { AxisSpace } from "./axes.ts";
+import { AxisSpace, type MergedAxes } from "./axes.ts";
 import { Emitter, mentions, substitute } from "./emitter.ts";
 import { LIVE, Sizes, type Bounds, type LiveWrites } from "./sizes.ts";
 import type { Walk } from "./walk.ts";
@@ -300,6 +300,8 @@ export class GroupCode {
     const type = this.type(id);
     const buffer = this.#buffers.get(id)!;
     const strides = stridesOf(type);
+    const run = this.#runIn(index);
+    if (run) return this.#loadOfRun(run, buffer, type, index, strides);
     const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
     const others = index.filter((_, i) => i !== vectorAt);
     if (this.#vector && index.some((e) => mentions(e, VECTOR) || e.type.width > 1)) {
@@ -321,6 +323,43 @@ export class GroupCode {
       return this.emitter.bind(buffer, vector(lanes));
     }
     return this.#loadOne(buffer, type, index, strides);
+  }
+
+  /** The axes that the vector axis is made of together, where it is of several, and this index has one of them. */
+  #runIn(index: readonly Expr[]): MergedAxes | undefined {
+    const run = this.#vector && this.space.countedBy(VECTOR);
+    return run?.parts.some((p) => index.some((e) => mentions(e, p.placeholder))) ? run : undefined;
+  }
+
+  /** Where in a tensor the run is: its axes at 0, and which of them is the innermost; undefined where four of it are no neighbours there. */
+  #foursOfRun(
+    run: MergedAxes,
+    type: TensorType,
+    index: readonly Expr[],
+    strides: readonly Dim[],
+  ): { readonly at: readonly Expr[]; readonly vectorAt: number } | undefined {
+    if (!this.space.isRun(run, index, strides)) return undefined;
+    const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === run.parts.at(-1)!.placeholder);
+    const at = index.map((e) => (run.parts.some((p) => mentions(e, p.placeholder)) ? u32(0) : e));
+    const isAligned = strides.every((s, i) => isMultipleOf(s, 4) || isUnmoved(type, i, at[i]!));
+    return isAligned ? { at, vectorAt } : undefined;
+  }
+
+  #loadOfRun(
+    run: MergedAxes,
+    buffer: string,
+    type: TensorType,
+    index: readonly Expr[],
+    strides: readonly Dim[],
+  ): Expr {
+    const fours = this.#foursOfRun(run, type, index, strides);
+    if (fours) return this.#loadFour(buffer, type, fours.at, strides, fours.vectorAt);
+    const base = this.#vectorBase();
+    const lanes = [0, 1, 2, 3].map((lane) => {
+      const counter = this.emitter.bind("v", add(base, u32(lane)));
+      return this.#loadOne(buffer, type, this.space.counted(run, index, counter), strides);
+    });
+    return this.emitter.bind(buffer, vector(lanes));
   }
 
   /** One of four indices: beside the vector axis, or each read from memory. */
@@ -380,7 +419,10 @@ export class GroupCode {
     const type = this.type(id);
     const buffer = this.#outputs[i]!;
     const strides = stridesOf(type);
-    const vectorAt = index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
+    const run = this.#runIn(index);
+    const fours = run && this.#foursOfRun(run, type, index, strides);
+    if (run && !fours) throw new Bug(`${buffer} has no neighbours where four of it are written`);
+    const vectorAt = fours?.vectorAt ?? index.findIndex((e) => e.kind === "name" && e.name === VECTOR);
     const ready = this.finish(value);
     if (vectorAt < 0) {
       this.#narrowSeen.add(buffer);
@@ -388,12 +430,12 @@ export class GroupCode {
       this.emitter.store(buffer, this.space.address(buffer, index, strides), toStored(ready, type.dtype));
       return;
     }
-    if (
+    const isFours =
       constantOf(strides[vectorAt]!) === 1 &&
-      strides.every((s, a) => a === vectorAt || isMultipleOf(s, 4) || isUnmoved(type, a, index[a]!))
-    ) {
+      strides.every((s, a) => a === vectorAt || isMultipleOf(s, 4) || isUnmoved(type, a, index[a]!));
+    if (fours || isFours) {
       this.wideSeen.add(buffer);
-      const rest = index.map((e, a) => (a === vectorAt ? u32(0) : e));
+      const rest = (fours?.at ?? index).map((e, a) => (a === vectorAt ? u32(0) : e));
       const quarter = strides.map((s, a) => (a === vectorAt ? dim(1) : (divideExact(s, dim(4)) ?? s)));
       const at = add(this.space.address(`${buffer}_q`, rest, quarter), this.#vector!.group);
       this.emitter.store(buffer, at, toStored(splat(ready, 4), type.dtype));

@@ -44,9 +44,8 @@ import {
 import type { Target } from "../ir/target.ts";
 import { byteSizeOf, type TensorType } from "../ir/types.ts";
 import { chooseSchedules, defaultFirstRunWeight, type Chosen } from "./choose-schedules.ts";
-import { elementKernel } from "./element-kernel.ts";
 import { Generated } from "./generated.ts";
-import { stepOf, type GroupStep } from "./kernel-of.ts";
+import type { GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds, LiveGrid, LiveWrites } from "./sizes.ts";
@@ -218,7 +217,6 @@ function stepsOf(
   return generated.of(body, `${kind} ${schedule}`, () => {
     if (chosen) return chosen.family.steps(node, chosen.schedule, chosen.why, { target, bounds, sizes: {} });
     if (kind === "program") return programSteps(body, target, bounds, live);
-    if (kind === "element") return [stepOf(body, elementKernel(body, target, bounds))];
     throw new Bug(`no generator for groups of kind ${kind}`);
   });
 }

@@ -2,10 +2,11 @@
 
 import type { Node } from "../ir/graph.ts";
 import { contractions } from "./contraction-family.ts";
+import { elements } from "./element-family.ts";
 import { columnReductions, rowReductions } from "./reduction-families.ts";
 import type { Family, Parsed, ScheduleSpace, SpaceOptions } from "./schedule-family.ts";
 
-export const families: readonly Family[] = [contractions, rowReductions, columnReductions];
+export const families: readonly Family[] = [contractions, rowReductions, columnReductions, elements];
 
 /** What a group can run by; undefined where its kernels have one form. A group is of one family at most. */
 export function spaceOf(group: Node, o: SpaceOptions): ScheduleSpace | undefined {

@@ -106,7 +106,7 @@ describe("schedules of reductions", () => {
   });
 
   it.each([
-    ["rows:threads=8", "begins with subgroup:, register:, workgroup:, row:, column:"],
+    ["tiles:threads=8", "begins with subgroup:, register:, workgroup:, row:, column:, flat:"],
     ["row:rows=2", "says threads"],
     ["row:threads=8,depth=3", "no depth in a schedule of kind row, only threads, rows, parts, width, keep"],
     ["row:threads=0", "threads is a count from 1 to 1024"],
