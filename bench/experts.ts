@@ -11,6 +11,7 @@ import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { compile, load, seededInput, seededTensor, type Session } from "../src/index.ts";
 import { constantOf, dim } from "../src/ir/dim.ts";
+import { builtinTargets, type Target } from "../src/ir/target.ts";
 import { chooseWay, estimateWays, type ExpertLayer, type ExpertWay } from "../src/passes/expert-cost.ts";
 import { openDevice } from "../src/runtime/device-node.ts";
 import { median } from "./compare.ts";
@@ -49,7 +50,7 @@ const opened = await openDevice(flags.device === undefined ? {} : { device: flag
 async function sessionOf(text: string, way?: ExpertWay): Promise<Session> {
   const compiled = compile(
     { name: "layer.model", text },
-    { target: opened.target, ...(way && { experts: way }) },
+    { target: opened.target, ...(way && { experts: way, without: ["fuse-router"] }) },
   );
   const shapes = new Map(
     compiled.module.graphs[0]!.weights.map((w) => [w.key, w.type.shape.map((d) => constantOf(d)!)]),
@@ -69,6 +70,15 @@ function layerOf(tokens: number, experts: number, k: number): ExpertLayer {
   const macs = 3 * width * hidden;
   return { rows: dim(tokens * k), ...(k > 1 && { k }), experts, bytes: 4 * macs, macs };
 }
+
+/** The constants that choices are made with: the adapter's; where it was tuned, those that come with the compiler too. */
+const builtIn = builtinTargets.find((t) => t.name === opened.target.name);
+const constants: readonly (readonly [string, Target])[] = [
+  ["chosen", opened.target],
+  ...(builtIn && opened.target.measured.experts
+    ? [["untuned", { ...opened.target, measured: builtIn.measured }] as const]
+    : []),
+];
 
 const rounds = Number(flags.runs);
 /** The router's product and its choice. */
@@ -92,11 +102,14 @@ async function compareWays(tokens: number, experts: number, k: number): Promise<
     const tile = way === "sort" ? ` /${e.tile}` : "";
     return `${times ? median(times).toFixed(1) : "-"} (${(e.microseconds / 1000).toFixed(1)})${tile}`;
   };
-  const { way: chosen } = chooseWay(layer, { target: opened.target });
   const best = run.reduce((a, b) => (median(b.times) < median(a.times) ? b : a));
-  const own = run.find((r) => r.way === chosen)!;
-  const loss = `${(100 * (median(own.times.map((t, i) => t / best.times[i]!)) - 1)).toFixed(0)} %`;
-  return `| ${tokens} | ${experts} | ${k} | ${ways.map(cell).join(" | ")} | ${chosen} | ${best.way} | ${loss} |`;
+  const cells = constants.map(([, target]) => {
+    const { way } = chooseWay(layer, { target });
+    const own = run.find((r) => r.way === way);
+    const loss = own && median(own.times.map((t, i) => t / best.times[i]!)) - 1;
+    return `${way} | ${loss === undefined ? "not run" : `${(100 * loss).toFixed(0)} %`}`;
+  });
+  return `| ${tokens} | ${experts} | ${k} | ${ways.map(cell).join(" | ")} | ${best.way} | ${cells.join(" | ")} |`;
 }
 
 /** One row for each number of experts: those that have tokens, the way that was chosen, the time, and the ratio to the first row. */
@@ -130,8 +143,11 @@ if (flags.growth) {
       for (const row of await growth(tokens, list(flags.experts), k)) console.log(row);
 } else {
   console.log(`${about} measured (estimated)\n`);
-  console.log(`| tokens | experts | k | ${ways.join(" | ")} | chosen | fastest | loss |`);
-  console.log(`| ---: | ---: | ---: |${ways.map(() => " ---: |").join("")} --- | --- | ---: |`);
+  const choices = constants.map(([name]) => ` ${name} | loss |`).join("");
+  console.log(`| tokens | experts | k | ${ways.join(" | ")} | fastest |${choices}`);
+  console.log(
+    `| ---: | ---: | ---: |${ways.map(() => " ---: |").join("")} --- |${" --- | ---: |".repeat(constants.length)}`,
+  );
   for (const tokens of list(flags.tokens))
     for (const experts of list(flags.experts))
       for (const k of flags.k.split(","))

@@ -28,6 +28,7 @@ import { pages } from "./pages.ts";
 import { packRows } from "./pack.ts";
 import { dequantize, quantize } from "./quantize.ts";
 import { route, topK } from "./route.ts";
+import { routeTokens } from "./route-tokens.ts";
 import { resize } from "./resize.ts";
 import { segmentReduce } from "./segment.ts";
 import { adaptiveLengths, adaptiveUnfold, unfold } from "./unfold.ts";
@@ -111,6 +112,7 @@ export const allOps: readonly OpDefinition[] = [
   pitome,
   keepTokens,
   route,
+  routeTokens,
   groupedLinear,
   packRows,
   expertPlan,

@@ -70,7 +70,12 @@ export function routeProgram(facts: ProgramFacts): Program {
         schedule: `one invocation a token, ${WORKGROUP} in a workgroup, a round for each expert chosen`,
         write(k) {
           const token = k.bind("token", add(mul(k.workgroup[0]!, u32(WORKGROUP)), k.local));
-          k.when(lt(token, k.size(productDim(rows))), () => new Router(k, facts, token).write());
+          k.when(lt(token, k.size(productDim(rows))), () => {
+            const row = indexOf(k, token, rows);
+            const experts = k.size(facts.type("x").shape.at(-1)!);
+            const logit = (e: Expr): Expr => k.read("x", [...row, e]);
+            new Router(k, facts, { row, experts, logit, tokens: WORKGROUP }).write();
+          });
         },
       },
     ],
@@ -85,10 +90,21 @@ interface Chosen {
   readonly count: number;
 }
 
+/** Where a token's logits are, and what its choice is written to. */
+export interface RoutedToken {
+  /** Indices of the token. */
+  readonly row: readonly Expr[];
+  readonly experts: Expr;
+  logit(expert: Expr): Expr;
+  /** Tokens of a workgroup, of which each invocation has at most one. */
+  readonly tokens: number;
+}
+
 /** Writes the choice of one token. */
-class Router {
+export class Router {
   readonly #k: KernelWriter;
   readonly #facts: ProgramFacts;
+  readonly #token: RoutedToken;
   readonly #row: readonly Expr[];
   readonly #experts: Expr;
   readonly #scores: string;
@@ -99,12 +115,12 @@ class Router {
   /** Bits of the groups that stay. */
   #kept: Expr | undefined;
 
-  constructor(k: KernelWriter, facts: ProgramFacts, token: Expr) {
-    const { shape } = facts.type("x");
+  constructor(k: KernelWriter, facts: ProgramFacts, token: RoutedToken) {
     this.#k = k;
     this.#facts = facts;
-    this.#row = indexOf(k, token, shape.slice(0, -1));
-    this.#experts = k.size(shape.at(-1)!);
+    this.#token = token;
+    this.#row = token.row;
+    this.#experts = token.experts;
     this.#scores = textOf(facts.attrs, "scores");
     this.#groups = numberOf(facts.attrs, "groups");
   }
@@ -116,7 +132,7 @@ class Router {
   }
 
   #logit(expert: Expr): { readonly z: Expr; readonly valid: Expr } {
-    const raw = this.#k.bind("raw", this.#k.read("x", [...this.#row, expert]));
+    const raw = this.#k.bind("raw", this.#token.logit(expert));
     return { z: this.#k.bind("z", min(max(raw, f32(-3e38)), f32(3e38))), valid: isNumber(raw) };
   }
 
@@ -157,7 +173,7 @@ class Router {
     const { attrs } = this.#facts;
     const groups = this.#groups;
     const size = k.bind("group_size", div(this.#experts, u32(groups)));
-    const scores = k.shared("group_scores", F32, WORKGROUP * groups);
+    const scores = k.shared("group_scores", F32, this.#token.tokens * groups);
     const slot = (g: Expr): Expr => add(mul(k.local, u32(groups)), g);
     k.loop("g", u32(0), u32(groups), (g) => {
       const first = k.variable("first", f32(LOWEST));
@@ -202,12 +218,12 @@ class Router {
     const count = numberOf(attrs, "k");
     const kind = textOf(attrs, "weights");
     const weightless = numberOf(attrs, "weightless");
-    const values = k.shared("chosen", F32, WORKGROUP * count);
+    const values = k.shared("chosen", F32, this.#token.tokens * count);
     const slot = (j: Expr): Expr => add(mul(k.local, u32(count)), j);
     const last = { value: k.variable("last", f32(0)), index: k.variable("last_at", u32(NONE)) };
     // Weights before they are divided by their sum; softmax over the chosen needs their largest first.
     const most = k.variable("most_chosen", f32(LOWEST));
-    const ids = kind === "softmax" ? k.shared("chosen_ids", U32, WORKGROUP * count) : undefined;
+    const ids = kind === "softmax" ? k.shared("chosen_ids", U32, this.#token.tokens * count) : undefined;
     k.loop("slot", u32(0), u32(count), (j) => {
       const best = k.variable("best", f32(LOWEST));
       const at = k.variable("best_at", this.#experts);

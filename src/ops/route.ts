@@ -3,7 +3,8 @@
 
 import { dim, isMultipleOf, type Dim } from "../ir/dim.ts";
 import type { Attrs } from "../ir/graph.ts";
-import type { InferContext } from "../ir/op.ts";
+import type { AttrSpec, InferContext, ReferenceContext } from "../ir/op.ts";
+import type { Tensor } from "../ir/tensor.ts";
 import { showType, type TensorType } from "../ir/types.ts";
 import {
   checkFloat,
@@ -81,16 +82,106 @@ export const topK = defineOp({
 /** The lowest finite f32, which WGSL can write. */
 const LOWEST = -3.4028234663852886e38;
 
-function checkCount(c: InferContext, label: string, k: Dim, size: Dim, axis: number): void {
+function checkCount(c: InferContext, label: string, k: Dim, size: Dim, axis: number, input = "x"): void {
   const [least, most] = [Number(k.key), Number(size.key)];
   const wrong = least < 1 || (Number.isInteger(most) && least > most);
-  c.check(label, !wrong, { input: "x", axis, got: `k = ${k.key}`, expected: `1 to ${size.key}` });
+  c.check(label, !wrong, { input, axis, got: `k = ${k.key}`, expected: `1 to ${size.key}` });
 }
 
 /** Each row by itself. */
 function rowRelations(x: TensorType | undefined) {
   const last = (x?.shape.length ?? 1) - 1;
   return (x?.shape ?? []).map((_, i) => (i === last ? whole(i) : same(i)));
+}
+
+export const routeAttrs: Readonly<Record<string, AttrSpec>> = {
+  k: { kind: "int", doc: "experts a token goes to" },
+  scores: {
+    kind: "string",
+    doc: "softmax over all experts, sigmoid of each, or the logits themselves",
+    choices: ["softmax", "sigmoid", "logits"],
+    default: "softmax",
+  },
+  weights: {
+    kind: "string",
+    doc: "what the chosen weigh: their scores, or softmax or sigmoid of the chosen logits alone",
+    choices: ["scores", "softmax", "sigmoid"],
+    default: "scores",
+  },
+  renorm: { kind: "bool", doc: "are the weights divided by their sum? 0 / 0 is 0", default: false },
+  eps: { kind: "float", doc: "added to that sum", default: 0 },
+  scale: { kind: "float", doc: "factor on the weights, after that", default: 1 },
+  groups: { kind: "int", doc: "groups of neighbouring experts", default: 1 },
+  keep_groups: { kind: "int", doc: "groups that stay", default: 1 },
+  group_score: {
+    kind: "string",
+    doc: "what groups are compared by: their best expert, or the sum of their two best",
+    choices: ["max", "top2"],
+    default: "max",
+  },
+  weightless: {
+    kind: "int",
+    doc: "experts from this id on have the weight 0, before the weights are divided by their sum; -1: none",
+    default: -1,
+  },
+};
+
+export const routeConstraints = {
+  experts: "the number of experts is known while compiling",
+  k: "k is at least 1 and at most the number of experts",
+  groups: "the groups are of equal size, and there are at most 32",
+  keep: "between one and all groups stay, and they have at least k experts",
+  bias: "the bias has one number per expert",
+};
+
+/** Ids and weights of the choice among logits of this type; `input`: what their last axis comes from. */
+export function inferChoice(c: InferContext, logits: TensorType, input: string): readonly TensorType[] {
+  const last = logits.shape.length - 1;
+  const axis = c.type(input).shape.length - 1;
+  const size = logits.shape[last]!;
+  const experts = Number(size.key);
+  c.check("experts", Number.isInteger(experts), { input, axis, got: size.key, expected: "a number" });
+  const k = numberOf(c.attrs, "k");
+  checkCount(c, "k", dim(k), size, axis, input);
+  const groups = numberOf(c.attrs, "groups");
+  const keep = numberOf(c.attrs, "keep_groups");
+  c.check("groups", groups >= 1 && groups <= 32 && isMultipleOf(size, groups), {
+    input,
+    axis,
+    got: `${groups} groups of ${size.key} experts`,
+    expected: "groups of equal size",
+  });
+  c.check("keep", keep >= 1 && keep <= groups && keep * (experts / groups) >= k, {
+    input,
+    axis,
+    got: `${keep} groups of ${experts / groups} for k = ${k}`,
+    expected: `at most ${groups} groups, with ${k} experts or more`,
+  });
+  checkVector(c, "bias", size, "bias");
+  const shape = [...logits.shape.slice(0, -1), dim(k)];
+  const axes = [...logits.axes.slice(0, -1), null];
+  return [
+    { dtype: "u32", shape, axes },
+    { dtype: "f32", shape, axes },
+  ];
+}
+
+/** Choices of every row of logits, by the definition. */
+export function writeChoices(
+  logits: ArrayLike<number>,
+  experts: number,
+  c: Pick<ReferenceContext, "attrs">,
+  bias: ArrayLike<number> | undefined,
+  [ids, weights]: readonly [Tensor, Tensor],
+): void {
+  const k = ids.shape.at(-1)!;
+  ids.data.fill(experts);
+  for (let row = 0; row * k < ids.data.length; row++) {
+    const own = Array.prototype.slice.call(logits, row * experts, (row + 1) * experts) as number[];
+    const chosen = routeRow(own, bias, c.attrs);
+    ids.data.set(chosen.experts, row * k);
+    weights.data.set(chosen.weights, row * k);
+  }
 }
 
 export const route = defineOp({
@@ -106,96 +197,24 @@ export const route = defineOp({
     { name: "x", doc: "[..., E] logits, f32 or f16" },
     { name: "bias", doc: "[E], added to the scores to choose", optional: true },
   ],
-  attrs: {
-    k: { kind: "int", doc: "experts a token goes to" },
-    scores: {
-      kind: "string",
-      doc: "softmax over all experts, sigmoid of each, or the logits themselves",
-      choices: ["softmax", "sigmoid", "logits"],
-      default: "softmax",
-    },
-    weights: {
-      kind: "string",
-      doc: "what the chosen weigh: their scores, or softmax or sigmoid of the chosen logits alone",
-      choices: ["scores", "softmax", "sigmoid"],
-      default: "scores",
-    },
-    renorm: { kind: "bool", doc: "are the weights divided by their sum? 0 / 0 is 0", default: false },
-    eps: { kind: "float", doc: "added to that sum", default: 0 },
-    scale: { kind: "float", doc: "factor on the weights, after that", default: 1 },
-    groups: { kind: "int", doc: "groups of neighbouring experts", default: 1 },
-    keep_groups: { kind: "int", doc: "groups that stay", default: 1 },
-    group_score: {
-      kind: "string",
-      doc: "what groups are compared by: their best expert, or the sum of their two best",
-      choices: ["max", "top2"],
-      default: "max",
-    },
-    weightless: {
-      kind: "int",
-      doc: "experts from this id on have the weight 0, before the weights are divided by their sum; -1: none",
-      default: -1,
-    },
-  },
+  attrs: routeAttrs,
   results: ["experts", "weights"],
   constraints: {
     float: sentences.float,
     rank: "x has at least one axis",
-    experts: "the number of experts is known while compiling",
-    k: "k is at least 1 and at most the number of experts",
-    groups: "the groups are of equal size, and there are at most 32",
-    keep: "between one and all groups stay, and they have at least k experts",
-    bias: "the bias has one number per expert",
+    ...routeConstraints,
   },
   infer(c) {
     const x = checkFloat(c);
     c.check("rank", x.shape.length >= 1, { input: "x", got: showType(x), expected: "at least one axis" });
-    const last = x.shape.length - 1;
-    const size = x.shape[last]!;
-    const experts = Number(size.key);
-    c.check("experts", Number.isInteger(experts), {
-      input: "x",
-      axis: last,
-      got: size.key,
-      expected: "a number",
-    });
-    const k = numberOf(c.attrs, "k");
-    checkCount(c, "k", dim(k), size, last);
-    const groups = numberOf(c.attrs, "groups");
-    const keep = numberOf(c.attrs, "keep_groups");
-    c.check("groups", groups >= 1 && groups <= 32 && isMultipleOf(size, groups), {
-      input: "x",
-      axis: last,
-      got: `${groups} groups of ${size.key} experts`,
-      expected: "groups of equal size",
-    });
-    c.check("keep", keep >= 1 && keep <= groups && keep * (experts / groups) >= k, {
-      input: "x",
-      axis: last,
-      got: `${keep} groups of ${experts / groups} for k = ${k}`,
-      expected: `at most ${groups} groups, with ${k} experts or more`,
-    });
-    checkVector(c, "bias", size, "bias");
-    const shape = [...x.shape.slice(0, -1), dim(k)];
-    const axes = [...x.axes.slice(0, -1), null];
-    return [
-      { dtype: "u32", shape, axes },
-      { dtype: "f32", shape, axes },
-    ];
+    return inferChoice(c, x, "x");
   },
   axes: ([x, bias]) => [rowRelations(x), bias ? [{ kind: "other" }] : []],
   reference(c) {
     const x = c.input("x");
     const bias = c.has("bias") ? c.input("bias").data : undefined;
     const [ids, weights] = [c.result(0), c.result(1)];
-    const experts = x.shape.at(-1)!;
-    const k = ids.shape.at(-1)!;
-    ids.data.fill(experts);
-    for (let row = 0; row * k < ids.data.length; row++) {
-      const chosen = routeRow(x.data.subarray(row * experts, (row + 1) * experts), bias, c.attrs);
-      ids.data.set(chosen.experts, row * k);
-      weights.data.set(chosen.weights, row * k);
-    }
+    writeChoices(x.data, x.shape.at(-1)!, c, bias, [ids, weights]);
     return [ids, weights];
   },
   lowering: { kind: "program", inPlace: [], program: routeProgram },

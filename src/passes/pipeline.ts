@@ -13,6 +13,7 @@ import { foldAffineIntoWeights } from "./fold-affine-into-weights.ts";
 import { foldAttention } from "./fold-attention.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { formGroups } from "./form-groups.ts";
+import { fuseRouter } from "./fuse-router.ts";
 import { halfStorage } from "./half-storage.ts";
 import { hoistReductions } from "./hoist-reductions.ts";
 import { nestWindows } from "./nest-windows.ts";
@@ -71,6 +72,7 @@ export const pipeline: readonly Pass[] = [
   sharedExperts, // before rows are sorted: there are more of them
   denseExperts, // what it leaves is sorted, or gathered row by row
   planExperts,
+  fuseRouter, // behind all that reads routers
   quantizeWeights, // behind all that makes weights of weights: what it leaves is read by kernels alone
   chooseLayout, // before groups: one group has one order
   pageConstants, // as they lie in memory by now

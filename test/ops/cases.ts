@@ -84,6 +84,26 @@ function tokensToMerge(r: Random, tokens: number): Inputs {
   };
 }
 
+/** The attributes of a router, how many experts it has, and a selection bias or none. */
+function routing(r: Random) {
+  const groups = r.int(1, 3);
+  const experts = groups * r.int(2, 4);
+  const keep = r.int(1, groups);
+  const attrs = {
+    k: r.int(1, (keep * experts) / groups),
+    scores: r.pick(["softmax", "sigmoid", "logits"]),
+    weights: r.pick(["scores", "softmax", "sigmoid"]),
+    renorm: r.int(0, 1) === 1,
+    eps: 1e-3,
+    scale: 2.5,
+    groups,
+    keep_groups: keep,
+    group_score: r.pick(["max", "top2"]),
+    weightless: r.int(-1, experts),
+  };
+  return { attrs, experts, bias: maybe(r, () => r.tensor([experts])) };
+}
+
 const cases: Readonly<Record<string, Maker>> = {
   constant: (r) => ({
     inputs: {},
@@ -367,23 +387,17 @@ const cases: Readonly<Record<string, Maker>> = {
     return { inputs: { x: r.tensor(shape) }, attrs: { k: r.int(1, shape.at(-1)!) } };
   },
   route: (r) => {
-    const groups = r.int(1, 3);
-    const experts = groups * r.int(2, 4);
-    const keep = r.int(1, groups);
-    const bias = maybe(r, () => r.tensor([experts]));
-    const attrs = {
-      k: r.int(1, (keep * experts) / groups),
-      scores: r.pick(["softmax", "sigmoid", "logits"]),
-      weights: r.pick(["scores", "softmax", "sigmoid"]),
-      renorm: r.int(0, 1) === 1,
-      eps: 1e-3,
-      scale: 2.5,
-      groups,
-      keep_groups: keep,
-      group_score: r.pick(["max", "top2"]),
-      weightless: r.int(-1, experts),
-    };
+    const { attrs, experts, bias } = routing(r);
     return { inputs: present({ x: r.tensor([...r.shape(r.int(0, 2)), experts]), bias }), attrs };
+  },
+  route_tokens: (r) => {
+    const { attrs, experts, bias } = routing(r);
+    const into = r.int(1, 9);
+    const inputs = {
+      ...{ x: r.tensor([...r.shape(r.int(0, 2)), into]), weight: r.tensor([into, experts]) },
+      ...{ offset: maybe(r, () => r.tensor([experts])), bias },
+    };
+    return { inputs: present(inputs), attrs: { ...attrs, tokens: r.pick([1, 2, 8]) } };
   },
   grouped_linear: (r) => {
     const [count, out, into, tiles] = r.shape(4, 5) as [number, number, number, number];
