@@ -217,7 +217,7 @@ export const route = defineOp({
     writeChoices(x.data, x.shape.at(-1)!, c, bias, [ids, weights]);
     return [ids, weights];
   },
-  lowering: { kind: "program", inPlace: [], program: routeProgram },
+  lowering: { kind: "program", inPlace: [], moved: ["x"], program: routeProgram },
   examples: [
     {
       about: "DeepSeekMoE's gate: softmax over all, not divided by the sum",
