@@ -127,16 +127,16 @@ export function pairsOfNibbles(values: ArrayLike<number>, bytes: number): Uint8A
   return out;
 }
 
-/** The tensor in `bytes` from `offset`, a multiple of eight; it is copied. */
+/** The tensor in `bytes` from `offset`, a multiple of eight; it is copied, into `data` where that is given. */
 export function decodeTensor(
   bytes: ArrayBuffer,
   dtype: DType,
   shape: readonly number[],
   order?: readonly number[],
   offset = 0,
+  data = newData(dtype, elementCount(shape)),
 ): Tensor {
   const count = elementCount(shape);
-  const data = newData(dtype, count);
   const stored = storedView(bytes, offset, dtype, count);
   if (!order) data.set(stored);
   else {

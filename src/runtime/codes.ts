@@ -17,6 +17,8 @@ export const runtimeCodes: Readonly<Record<string, string>> = {
     "No adapter can be used, or none of the name that was asked for. `tokenloom doctor` says what this machine has and what to install.",
   "out-of-memory":
     "The device has no room for a buffer. Run a smaller batch, or end other programs that use the GPU.",
+  "output-memory":
+    "The memory that a run was given for an output (`into`) is of another kind than its elements, or too small. f32 and f16 come as Float32Array, i32 as Int32Array, u32 and bool as Uint32Array.",
   "session-disposed": "A session was used after `dispose`. Make another one.",
   "state-lost":
     "The device was lost, and the values of the states with it. The session goes on from their initial values; set them, or start over.",

@@ -8,13 +8,13 @@ import { decodeTensor } from "../ir/encode.ts";
 import { extentsId, type PlanEntry } from "../ir/plan.ts";
 import type { Bound, Step } from "./bound.ts";
 import { mapRead, usage } from "./buffers.ts";
-import type { RunInputs } from "./inputs.ts";
+import type { OutputMemory, RunInputs } from "./inputs.ts";
 import { dimReader, tensorBytes, type DimReader } from "./memory.ts";
 import type { Resident } from "./resident.ts";
 import { Timer } from "./timer.ts";
 import { stagedInputs, type Staged } from "./staging.ts";
 import { bytesOfTensor, cropTo, isGpuTensor, type GpuTensor } from "./transfer.ts";
-import type { Tensor } from "../ir/tensor.ts";
+import { elementCount, type Tensor, type TensorData } from "../ir/tensor.ts";
 import { awaitDevice } from "./wait.ts";
 
 type PlanOutput = PlanEntry["outputs"][number];
@@ -22,6 +22,8 @@ type PlanOutput = PlanEntry["outputs"][number];
 export interface Execution {
   readonly inputs: RunInputs;
   readonly outputs: readonly PlanOutput[];
+  /** Memory for some of them. */
+  readonly into: OutputMemory;
   /** Outputs stay on the device. */
   readonly keep: boolean;
   readonly profile: boolean | "wall-clock";
@@ -92,7 +94,7 @@ export async function execute(r: Resident, bound: Bound, x: Execution): Promise<
       const dims = { ...bound.dims, ...live };
       const size = live ? dimReader({ symbols: [] }, dims) : bound.size;
       const tensors = Object.fromEntries(
-        layout.outputs.map((o) => [o.output.name, readOutput(bound, o, mapped, size)]),
+        layout.outputs.map((o) => [o.output.name, readOutput(bound, o, mapped, size, x.into[o.output.name])]),
       );
       const nanoseconds = apart ?? (timer && (await timer.read()));
       clock.push(performance.now());
@@ -346,10 +348,15 @@ function readOutput(
   { output, offset }: ReadbackLayout["outputs"][number],
   mapped: ArrayBuffer,
   size: DimReader,
+  memory: TensorData | undefined,
 ): Tensor {
   const { dtype, order, shape } = output.tensor;
   const planned = shape.map(bound.size);
-  return cropTo(decodeTensor(mapped, dtype, planned, order, offset), shape.map(size));
+  const actual = shape.map(size);
+  const data = memory?.subarray(0, elementCount(actual));
+  const whole = planned.every((n, i) => n === actual[i]);
+  if (whole) return decodeTensor(mapped, dtype, planned, order, offset, data);
+  return cropTo(decodeTensor(mapped, dtype, planned, order, offset), actual, data);
 }
 
 function gpuTensor(r: Resident, bound: Bound, k: Kept, size: DimReader): GpuTensor {

@@ -5,11 +5,14 @@ import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import type { DimEnv } from "../ir/dim.ts";
 import type { PlanEntry } from "../ir/plan.ts";
 import { bindSymbols, checkLimits } from "../ir/symbols.ts";
-import { elementCount, type Tensor } from "../ir/tensor.ts";
-import { dimOf } from "./memory.ts";
+import { elementCount, newData, type Tensor, type TensorData } from "../ir/tensor.ts";
+import { dimOf, type DimReader } from "./memory.ts";
 import { isGpuTensor, type GpuTensor } from "./transfer.ts";
 
 export type RunInputs = Readonly<Record<string, Tensor | GpuTensor>>;
+
+/** Memory of the caller for outputs, by their names. */
+export type OutputMemory = Readonly<Record<string, TensorData>>;
 
 type EntryInput = PlanEntry["inputs"][number];
 
@@ -132,4 +135,30 @@ export function wantedOutputs(
       ),
     );
   return entry.outputs.filter((o) => names.includes(o.name));
+}
+
+/** Throws InputError where memory is given for something else than an output that is wanted, is of another kind, or too small. */
+export function checkMemory(
+  outputs: readonly PlanEntry["outputs"][number][],
+  memory: OutputMemory,
+  size: DimReader,
+): void {
+  const found = Object.entries(memory).flatMap(([name, data]) => {
+    const output = outputs.find((o) => o.name === name);
+    if (!output)
+      return error("unknown-output", `memory is given for ${name}, which is no output of this run`, {
+        help: `its outputs are ${outputs.map((o) => o.name).join(", ")}`,
+      });
+    const { dtype, shape } = output.tensor;
+    const kind = newData(dtype, 0).constructor.name;
+    if (data.constructor.name !== kind)
+      return error("output-memory", `the memory for output ${name} is no ${kind}`, {
+        help: `${dtype} comes as ${kind}`,
+      });
+    const count = elementCount(shape.map(size));
+    if (data.length >= count) return [];
+    const holds = `the memory for output ${name} holds ${data.length} numbers, and it has ${count}`;
+    return error("output-memory", shape.length > 0 ? `${holds} ([${shape.join(", ")}])` : holds);
+  });
+  if (found.length > 0) throw new InputError(found);
 }

@@ -10,7 +10,7 @@ import type { Tensor } from "../ir/tensor.ts";
 import { alignmentOf } from "./bound.ts";
 import type { ConstantSource } from "./constants.ts";
 import { execute, type Executed } from "./execute.ts";
-import { checkInputs, wantedOutputs, type RunInputs } from "./inputs.ts";
+import { checkInputs, checkMemory, wantedOutputs, type OutputMemory, type RunInputs } from "./inputs.ts";
 import { dimReader, planMemory, type MemoryPlan } from "./memory.ts";
 import { distinctKernels } from "./pipelines.ts";
 import { Resident } from "./resident.ts";
@@ -26,6 +26,11 @@ export interface RunOptions {
   readonly entry?: string | undefined;
   /** Outputs wanted; default all. */
   readonly outputs?: readonly string[] | undefined;
+  /**
+   * Memory for outputs, by name: an array of the kind that the output comes as, with at least as many elements (at most, where a size is bounded). The result's data is a part
+   * of it, so the next run with the same memory writes over it. New memory is slow to write first; a program that runs again and again spares that.
+   */
+  readonly into?: OutputMemory | undefined;
   /** Symbols that no input fixes. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
   /** Measure each dispatch: by timestamps, one pass each; or by the clock of the host, one submit each. */
@@ -145,7 +150,10 @@ export class Session {
   }
 
   /** The same, with outputs that stay on the device: the caller's to `read()`, to give to another run, and to `destroy()`. */
-  async runOnGpu(inputs: RunInputs, options: RunOptions = {}): Promise<Readonly<Record<string, GpuTensor>>> {
+  async runOnGpu(
+    inputs: RunInputs,
+    options: Omit<RunOptions, "into"> = {},
+  ): Promise<Readonly<Record<string, GpuTensor>>> {
     return (await this.#execute(inputs, options, true)).kept;
   }
 
@@ -179,10 +187,18 @@ export class Session {
       const start = performance.now();
       const entry = entryOf(this.plan, options.entry);
       const outputs = wantedOutputs(entry, options.outputs);
+      const into = options.into ?? {};
       const dims = checkInputs(entry, inputs, options.dims ?? {}, r.device);
       const bound = await r.bind(entry, dims);
+      checkMemory(outputs, into, bound.size);
       const preparing = performance.now() - start;
-      const done = await execute(r, bound, { inputs, outputs, keep, profile: options.profile ?? false });
+      const done = await execute(r, bound, {
+        inputs,
+        outputs,
+        into,
+        keep,
+        profile: options.profile ?? false,
+      });
       const { milliseconds } = done;
       Object.assign(this.#stats, {
         runs: this.#stats.runs + 1,

@@ -43,12 +43,18 @@ export function bytesOfTensor(
   return encodeTensor(t, dtype, order);
 }
 
-/** The leading part of each axis: buffers are laid out for the bound of a bounded symbol, and hold its live value. */
-export function cropTo(t: Tensor, shape: readonly number[]): Tensor {
+/**
+ * The leading part of each axis, in `data` where that is given: buffers are laid out for the bound of a bounded symbol, and hold its live
+ * value.
+ */
+export function cropTo(
+  t: Tensor,
+  shape: readonly number[],
+  data = newData(t.dtype, elementCount(shape)),
+): Tensor {
   if (shape.every((n, i) => n === t.shape[i])) return t;
   if (shape.length !== t.shape.length || shape.some((n, i) => n > t.shape[i]!))
     throw new Bug(`cannot cut [${t.shape}] down to [${shape}]`);
-  const data = newData(t.dtype, elementCount(shape));
   const strides = stridesOfShape(t.shape);
   const inner = shape.at(-1)!;
   const outer = shape.slice(0, -1);

@@ -33,6 +33,9 @@ describe("bytes of a tensor", () => {
     expect([...memory]).toEqual([...Array<number>(8).fill(99), ...bytes, ...Array<number>(8).fill(99)]);
     const back = decodeTensor(memory.buffer, dtype, shape, order, 8);
     expect(back.shape).toEqual(shape);
+    const given = back.data.slice().fill(0);
+    expect(decodeTensor(memory.buffer, dtype, shape, order, 8, given).data).toBe(given);
+    expect([...given]).toEqual([...back.data]);
     expect([...back.data]).toEqual(dtype === "bool" ? elements.map((x) => Number(x !== 0)) : elements);
   });
 });

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Plan } from "../../src/ir/plan.ts";
-import { tensor, type Tensor } from "../../src/ir/tensor.ts";
+import { tensor, type Tensor, type TensorData } from "../../src/ir/tensor.ts";
 import { InputError } from "../../src/support/diagnostic.ts";
 import { Bug } from "../../src/support/bug.ts";
 import { openDevice, type OpenedDevice } from "../../src/runtime/device-node.ts";
@@ -176,6 +176,30 @@ export function sessionSuite(wanted: string): void {
       expect([...out["shifted"]!.data]).toEqual([100, 203, 306, 409]);
       expect(await diagnosticsOf(session.run({ x: x(1) }, { outputs: ["shiftd"] }))).toEqual([
         "unknown-output: the model has no output shiftd",
+      ]);
+      await session.dispose();
+    });
+
+    it("puts outputs into memory that it is given, and only where it fits", async () => {
+      const { plan, constants } = twoStep();
+      const session = await createSession(device, plan, constants);
+      const memory = new Float32Array(14).fill(-1);
+      const into = { out: memory };
+      const first = await session.run({ x: x(3) }, { into });
+      expect(first["out"]!.data.buffer).toBe(memory.buffer);
+      expect(first["out"]!.data.length).toBe(12);
+      expect([...memory]).toEqual([...expected(3), -1, -1]);
+      expect(first["shifted"]!.data.buffer).not.toBe(memory.buffer);
+      await session.run({ x: x(2, 5) }, { into });
+      expect([...memory]).toEqual([...expected(2, 5), ...expected(3).slice(8), -1, -1]);
+      const wrong = (given: Readonly<Record<string, TensorData>>) =>
+        diagnosticsOf(session.run({ x: x(4) }, { into: given, outputs: ["out"] }));
+      expect(await wrong(into)).toEqual([
+        "output-memory: the memory for output out holds 14 numbers, and it has 16 ([B, C])",
+      ]);
+      expect(await wrong({ out: new Int32Array(16), shifted: memory })).toEqual([
+        "output-memory: the memory for output out is no Float32Array",
+        "unknown-output: memory is given for shifted, which is no output of this run",
       ]);
       await session.dispose();
     });
@@ -443,6 +467,13 @@ export function sessionSuite(wanted: string): void {
       expect(dims).toEqual({ R: 4, m: 2, n: 3 });
       expect(outputs["y"]!.shape).toEqual([3, 2]);
       expect([...outputs["y"]!.data]).toEqual([14, 24, 44, 54, -6, 4]);
+      const y = new Float32Array(12);
+      const into = await session.run({ x: rows }, { into: { y } });
+      expect(into["y"]!.data.buffer).toBe(y.buffer);
+      expect([...y.subarray(0, 6)]).toEqual([14, 24, 44, 54, -6, 4]);
+      expect(await diagnosticsOf(session.run({ x: rows }, { into: { y: y.subarray(1) } }))).toEqual([
+        "output-memory: the memory for output y holds 11 numbers, and it has 12 ([n, m])",
+      ]);
       const kept = await session.runOnGpu({ x: rows });
       expect(kept["y"]!.shape).toEqual([3, 2]);
       expect([...(await kept["y"]!.read()).data]).toEqual([14, 24, 44, 54, -6, 4]);
