@@ -97,16 +97,17 @@ function tunedFor(
 ): Chosen | { readonly refused: string } | undefined {
   const found = findTuned(sources, structure, space.sizes);
   if (!found) return undefined;
-  const { entry, schedule, from } = found;
+  const { entry, from } = found;
+  const { family } = space;
   // The table may be anyone's.
-  const reason = space.refuse(schedule);
-  if (reason !== undefined)
+  const { schedule, ...read } = family.parse(entry.schedule);
+  const reason = schedule ? space.refuse(schedule) : "problem" in read ? read.problem : "";
+  if (!schedule || reason !== undefined)
     return { refused: `a tuned schedule from ${from} is not used: ${entry.schedule}: ${reason}` };
   const times = entry.tried.map(
     (t) =>
       `${t.schedule === entry.schedule ? "this" : t.schedule} ${show(t.milliseconds)} (predicted ${show(t.predictedMilliseconds)}, shader ${show(t.shaderMilliseconds)})`,
   );
-  const { family } = space;
   const open = space.sizes ? "" : "; sizes are open here";
   const at = `at ${family.showSizes(entry.sizes)}${open}`;
   return { family, schedule, entry, why: `tuned, from ${from}, measured ${at}: ${times.join("; ")}` };

@@ -47,6 +47,7 @@ import { chooseSchedules, defaultFirstRunWeight, type Chosen } from "./choose-sc
 import { Generated } from "./generated.ts";
 import type { GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";
+import { familiesOf } from "./schedule-families.ts";
 import { ScheduleOverrides } from "./schedule-overrides.ts";
 import type { Bounds, LiveGrid, LiveWrites } from "./sizes.ts";
 import type { TunedEntry, TunedSource } from "./tuned.ts";
@@ -99,7 +100,8 @@ interface Lowering {
 export function lowerModule(module: Module, options: LowerOptions): Lowered {
   const kernels = new KernelTable();
   const constants = new ConstantTable(module.graphs.length > 1);
-  const overrides = new ScheduleOverrides(options.schedules ?? {});
+  const families = familiesOf(module.graphs.flatMap((g) => g.nodes));
+  const overrides = new ScheduleOverrides(options.schedules ?? {}, families);
   const context: Lowering = {
     kernels,
     constants,
@@ -215,7 +217,8 @@ function stepsOf(
   const kind = String(node.attrs["kind"]);
   const schedule = chosen ? chosen.family.show(chosen.schedule) : "";
   return generated.of(body, `${kind} ${schedule}`, () => {
-    if (chosen) return chosen.family.steps(node, chosen.schedule, chosen.why, { target, bounds, sizes: {} });
+    if (chosen)
+      return chosen.family.steps(node, chosen.schedule, chosen.why, { target, bounds, live, sizes: {} });
     if (kind === "program") return programSteps(body, target, bounds, live);
     throw new Bug(`no generator for groups of kind ${kind}`);
   });

@@ -6,7 +6,14 @@ import { constantOf, dim, productDim, substituteDim } from "../ir/dim.ts";
 import { binary, builtin, cast, load, splat, u32 } from "../ir/expr.ts";
 import type { Node, Region, Value, ValueId } from "../ir/graph.ts";
 import type { Expr } from "../ir/kernel.ts";
-import type { KernelWriter, Program, ProgramStep, SharedArray } from "../ir/program.ts";
+import type {
+  KernelWriter,
+  Program,
+  ProgramCut,
+  ProgramFacts,
+  ProgramStep,
+  SharedArray,
+} from "../ir/program.ts";
 import type { Target } from "../ir/target.ts";
 import type { TensorType } from "../ir/types.ts";
 import type { GroupCode } from "./group.ts";
@@ -18,7 +25,42 @@ import {
   type GroupStep,
   type KernelShape,
 } from "./kernel-of.ts";
+import { typesIn } from "./reduction-domain.ts";
 import type { Bounds, LiveWrites } from "./sizes.ts";
+
+/** The node of a group that writes its own kernels. */
+export function programNode(region: Region): Node {
+  const node = region.nodes.find((n) => n.op.lowering.kind === "program");
+  if (!node) throw new Bug("a program group without a program");
+  return node;
+}
+
+/** What its op is asked with. */
+export function programFacts(region: Region, target: Target): ProgramFacts {
+  const node = programNode(region);
+  const types = typesIn(region);
+  return {
+    attrs: node.attrs,
+    has: (name) => inputOf(node, name) !== "",
+    type(name) {
+      const type = types.get(inputOf(node, name));
+      if (!type) throw new Bug(`${node.op.name} has no input ${name} here`);
+      return type;
+    },
+    results: node.results.map((r) => r.type),
+    target,
+  };
+}
+
+const inputOf = (node: Node, name: string): ValueId =>
+  node.inputs[node.op.inputs.findIndex((x) => x.name === name)] ?? "";
+
+/** How the kernels of a program are cut, and what the reader is told of it. */
+export interface ShownCut {
+  readonly cut: ProgramCut;
+  readonly text: string;
+  readonly why: string;
+}
 
 /** The dispatches of a group whose main node writes its own kernels. */
 export function programSteps(
@@ -26,25 +68,15 @@ export function programSteps(
   target: Target,
   bounds: Bounds,
   live: LiveWrites,
+  shown?: ShownCut,
 ): readonly GroupStep[] {
-  const node = region.nodes.find((n) => n.op.lowering.kind === "program");
-  if (!node || node.op.lowering.kind !== "program") throw new Bug("a program group without a program");
-  const types = new Map(region.params.map((p) => [p.id, p.type]));
-  for (const n of region.nodes) for (const r of n.results) types.set(r.id, r.type);
-  const input = (name: string) => node.inputs[node.op.inputs.findIndex((x) => x.name === name)] ?? "";
-  const program = node.op.lowering.program({
-    attrs: node.attrs,
-    has: (name) => input(name) !== "",
-    type(name) {
-      const type = types.get(input(name));
-      if (!type) throw new Bug(`${node.op.name} has no input ${name} here`);
-      return type;
-    },
-    results: node.results.map((r) => r.type),
-    target,
-  });
-  const values = new Values(node, program, input);
-  return program.steps.map((step) => stepKernel({ region, node, step, values, bounds, live }));
+  const node = programNode(region);
+  if (node.op.lowering.kind !== "program") throw new Bug("a program group without a program");
+  const program = node.op.lowering.program(programFacts(region, target), shown?.cut);
+  const values = new Values(node, program, (name) => inputOf(node, name));
+  return program.steps.map((step) =>
+    stepKernel({ region, node, step, values, bounds, live, ...(shown && { shown }) }),
+  );
 }
 
 /** Names of an op's inputs, results and scratch, and what they are in the group. */
@@ -90,6 +122,7 @@ interface StepFacts {
   readonly values: Values;
   readonly bounds: Bounds;
   readonly live: LiveWrites;
+  readonly shown?: ShownCut;
 }
 
 function stepKernel(facts: StepFacts): GroupStep {
@@ -176,8 +209,8 @@ function writeStep(code: GroupCode, region: Region, facts: StepFacts): KernelSha
     workgroupSize: [step.invocations, 1, 1],
     subgroupSize: step.subgroupSize ?? 0,
     grid: [dim(1), y, z],
-    schedule: step.schedule,
-    why: "the op has kernels of its own: no generator's loops fit what it computes",
+    schedule: facts.shown ? `${step.schedule}, ${facts.shown.text}` : step.schedule,
+    why: facts.shown?.why ?? "the op has kernels of its own: no generator's loops fit what it computes",
   };
 }
 

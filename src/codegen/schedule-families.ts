@@ -3,25 +3,34 @@
 import type { Node } from "../ir/graph.ts";
 import { contractions } from "./contraction-family.ts";
 import { elements } from "./element-family.ts";
+import { programFamilyOf } from "./program-family.ts";
 import { columnReductions, rowReductions } from "./reduction-families.ts";
 import type { Family, Parsed, ScheduleSpace, SpaceOptions } from "./schedule-family.ts";
 
-export const families: readonly Family[] = [contractions, rowReductions, columnReductions, elements];
+const generated: readonly Family[] = [contractions, rowReductions, columnReductions, elements];
+
+/** Those of the generators, and of the ops among these groups that have kernels of their own. */
+export function familiesOf(groups: readonly Node[]): readonly Family[] {
+  return [...new Set([...generated, ...groups.map(programFamilyOf).filter((f) => f !== undefined)])];
+}
 
 /** What a group can run by; undefined where its kernels have one form. A group is of one family at most. */
 export function spaceOf(group: Node, o: SpaceOptions): ScheduleSpace | undefined {
-  for (const f of families) {
+  for (const f of familiesOf([group])) {
     const space = f.space(group, o);
     if (space) return space;
   }
   return undefined;
 }
 
-const kinds = families.flatMap((f) => f.kinds.map((k) => `${k}:`)).join(", ");
-
-/** Reads what a family shows. */
-export function readSchedule(text: string): Parsed & { readonly family?: Family } {
+/** Reads what one of the families shows. */
+export function readSchedule(
+  text: string,
+  families: readonly Family[] = generated,
+): Parsed & { readonly family?: Family } {
   const kind = text.slice(0, Math.max(0, text.indexOf(":")));
   const found = families.find((f) => f.kinds.includes(kind));
-  return found ? { ...found.parse(text), family: found } : { problem: `a schedule begins with ${kinds}` };
+  if (found) return { ...found.parse(text), family: found };
+  const kinds = families.flatMap((f) => f.kinds.map((k) => `${k}:`)).join(", ");
+  return { problem: `a schedule begins with ${kinds}` };
 }

@@ -6,7 +6,7 @@ import { evaluateDim, symbolsOf, type Dim, type DimEnv } from "../ir/dim.ts";
 import type { Node } from "../ir/graph.ts";
 import type { Target } from "../ir/target.ts";
 import type { GroupStep } from "./kernel-of.ts";
-import type { Bounds } from "./sizes.ts";
+import type { Bounds, LiveWrites } from "./sizes.ts";
 
 /** Sizes that a schedule is chosen for, by name; they are kept with what was measured at them. */
 export type KernelSizes = Readonly<Record<string, number>>;
@@ -35,6 +35,9 @@ export interface SpaceOptions {
   readonly sizes: DimEnv;
 }
 
+/** What kernels are made with beside a schedule. `live`: in an op's own kernels, which may set live sizes. */
+export type StepOptions = SpaceOptions & { readonly live?: LiveWrites };
+
 /** `F`: what is known of a group before it has a schedule; `Z`: its sizes. */
 export interface ScheduleFamily<S extends Schedule, F, Z extends KernelSizes> {
   /** What its kernels are called: `contraction`. */
@@ -61,7 +64,7 @@ export interface ScheduleFamily<S extends Schedule, F, Z extends KernelSizes> {
   /** All that the target can run, the cheapest first. */
   rank(facts: F, sizes: Z): readonly Ranked<S>[];
   /** The dispatches; the schedule is none that is refused. */
-  steps(group: Node, schedule: S, why: string, o: SpaceOptions): readonly GroupStep[];
+  steps(group: Node, schedule: S, why: string, o: StepOptions): readonly GroupStep[];
 }
 
 /** The schedules of one group. */
@@ -87,7 +90,7 @@ export interface Family {
   parse(text: string): Parsed;
   showSizes(sizes: KernelSizes): string;
   space(group: Node, o: SpaceOptions): ScheduleSpace | undefined;
-  steps(group: Node, schedule: Schedule, why: string, o: SpaceOptions): readonly GroupStep[];
+  steps(group: Node, schedule: Schedule, why: string, o: StepOptions): readonly GroupStep[];
 }
 
 export function family<S extends Schedule, F, Z extends KernelSizes>(
@@ -98,10 +101,14 @@ export function family<S extends Schedule, F, Z extends KernelSizes>(
     if (!isOwn(s)) throw new Bug(`${s.kind} is no schedule of a ${record.name}`);
     return s;
   };
+  const begins = record.kinds.map((k) => `${k}:`).join(", ");
   const made: Family = {
     ...{ name: record.name, kinds: record.kinds, example: record.example },
     show: (s) => record.show(own(s)),
-    parse: (text) => record.parse(text),
+    parse: (text) =>
+      record.kinds.some((k) => text.startsWith(`${k}:`))
+        ? record.parse(text)
+        : { problem: `the schedule of a ${record.name} begins with ${begins}` },
     showSizes: (z) => record.showSizes(z),
     space(group, o) {
       const facts = record.facts(group, o);
@@ -111,9 +118,7 @@ export function family<S extends Schedule, F, Z extends KernelSizes>(
       return {
         ...{ family: made, sizes, first },
         refuse: (s) =>
-          isOwn(s)
-            ? record.refuse(s, facts)
-            : `it is a ${record.name}, whose schedules begin with ${record.kinds.map((k) => `${k}:`).join(", ")}`,
+          isOwn(s) ? record.refuse(s, facts) : `it is a ${record.name}, whose schedules begin with ${begins}`,
         why: (s) => record.why(own(s), facts),
         ranked: () => (sizes === undefined ? [] : record.rank(facts, sizes)),
         cost: (s) => (sizes === undefined ? undefined : record.cost(own(s), facts, sizes)),

@@ -4,8 +4,8 @@
 import { error, InputError, type Diagnostic } from "../support/diagnostic.ts";
 import { nearest } from "../support/suggest.ts";
 import type { Node } from "../ir/graph.ts";
-import { families, readSchedule } from "./schedule-families.ts";
-import type { Schedule } from "./schedule-family.ts";
+import { readSchedule } from "./schedule-families.ts";
+import type { Family, Schedule } from "./schedule-family.ts";
 
 /** Stands for every kernel that can run by the schedule; others keep their own. */
 const ALL = "*";
@@ -16,11 +16,11 @@ export class ScheduleOverrides {
   readonly #kernels = new Set<string>();
   readonly #problems: Diagnostic[] = [];
 
-  /** By kernel name, value id, or `*`. */
-  constructor(texts: Readonly<Record<string, string>>) {
+  /** By kernel name, value id, or `*`; `families`: of the kernels that there are. */
+  constructor(texts: Readonly<Record<string, string>>, families: readonly Family[]) {
     this.#unused = new Set(Object.keys(texts).filter((name) => name !== ALL));
     for (const [name, text] of Object.entries(texts)) {
-      const { schedule, family, ...read } = readSchedule(text);
+      const { schedule, family, ...read } = readSchedule(text, families);
       if (schedule) this.#schedules.set(name, schedule);
       else if ("problem" in read)
         this.#problems.push(

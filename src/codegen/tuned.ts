@@ -1,8 +1,7 @@
 // Schedules that were measured: what `tokenloom tune-schedules` writes and compilation reads. Pure data (JSON), for one adapter; what is
 // read is not trusted: a schedule is only taken where the kernel can run by it.
 
-import { readSchedule } from "./schedule-families.ts";
-import type { KernelSizes, Schedule } from "./schedule-family.ts";
+import type { KernelSizes } from "./schedule-family.ts";
 
 export const tunedFormat = "tokenloom-schedules";
 /** Of the format, and of what a structure's name is made from: older entries are measured again. */
@@ -47,7 +46,6 @@ export interface TunedSource {
 
 export interface FoundEntry {
   readonly entry: TunedEntry;
-  readonly schedule: Schedule;
   readonly from: string;
 }
 
@@ -66,8 +64,7 @@ export function findTuned(
   for (const { from, entries } of sources) {
     const all = entries.filter((e) => e.structure === structure);
     const entry = sizes ? all.find((e) => sameSizes(e.sizes, sizes)) : leastLoss(all);
-    const schedule = entry && readSchedule(entry.schedule).schedule;
-    if (entry && schedule) return { entry, schedule, from };
+    if (entry) return { entry, from };
   }
   return undefined;
 }
@@ -133,7 +130,8 @@ function isSizes(x: unknown): boolean {
   );
 }
 
-const isSchedule = (x: unknown): boolean => isText(x) && readSchedule(x).schedule !== undefined;
+/** Which family reads it is known where its kernel is: there it is read, and refused where it cannot be. */
+const isSchedule = (x: unknown): boolean => isText(x) && /^\w+:\S+$/.test(x);
 
 function isTried(t: unknown): boolean {
   return (

@@ -4,7 +4,7 @@
 import type { Expr } from "./kernel.ts";
 import type { AttrValue, Attrs, GraphBuilder, Seed, ValueId } from "./graph.ts";
 import { dim, type Dim } from "./dim.ts";
-import type { Program, ProgramFacts } from "./program.ts";
+import type { Program, ProgramCut, ProgramCuts, ProgramFacts } from "./program.ts";
 import type { Precision, Tensor } from "./tensor.ts";
 import { sharedType, showType, type TensorType } from "./types.ts";
 
@@ -253,7 +253,9 @@ export type Lowering =
       readonly moved?: readonly string[];
       /** Result 0 is written once an element, through `write` of the last step: elementwise work that follows is done there. */
       readonly epilogue?: boolean;
-      program(facts: ProgramFacts): Program;
+      /** `cut`: of `cuts`; absent where it has none. */
+      program(facts: ProgramFacts, cut?: ProgramCut): Program;
+      readonly cuts?: ProgramCuts;
       /** The same with other ops, where it can be said: exporters write this. */
       decompose?(b: GraphBuilder, inputs: readonly (ValueId | undefined)[], attrs: Attrs): readonly ValueId[];
     }

@@ -17,6 +17,28 @@ export interface ProgramFacts {
   readonly target: Target;
 }
 
+/** A way to cut an op's kernels: its kind, which begins its text, and counts by name. */
+export interface ProgramCut {
+  readonly kind: string;
+}
+
+/** The ways in which an op's kernels can be cut, where there are several: what `--schedule` asks for and `tune-schedules` measures. */
+export interface ProgramCuts {
+  readonly kinds: readonly string[];
+  /** Counts of a cut, in the order of its text. */
+  readonly counts: readonly { readonly name: string; readonly least?: 0 | 1; readonly most: number }[];
+  readonly example: string;
+  /** Sizes that matter to what it costs. */
+  sizes(f: ProgramFacts): Readonly<Record<string, Dim>>;
+  choose(f: ProgramFacts): ProgramCut;
+  why(cut: ProgramCut, f: ProgramFacts): string;
+  /** Why the kernels cannot be cut so, or undefined where they can. */
+  refuse(cut: ProgramCut, f: ProgramFacts): string | undefined;
+  candidates(f: ProgramFacts): readonly ProgramCut[];
+  /** Cycles of a core, as far as a model goes: for an order among candidates. */
+  cycles(cut: ProgramCut, f: ProgramFacts, sizes: Readonly<Record<string, number>>): number;
+}
+
 /** The dispatches of one node, in order. Values are called by name: inputs and results of the op, and scratch. */
 export interface Program {
   /** Values between dispatches that the graph does not know. */

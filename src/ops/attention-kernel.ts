@@ -2,7 +2,7 @@
 // weighted sum of values, and scales the last two when a larger score comes (online softmax, arXiv 1805.02867, 2205.14135).
 // A query that sees no key ends with sums of 0, and its result is 0.
 
-import { ceilDiv, constantOf, dim, type Dim } from "../ir/dim.ts";
+import { ceilDiv, dim, type Dim } from "../ir/dim.ts";
 import {
   add,
   div,
@@ -23,19 +23,13 @@ import {
 import type { Expr } from "../ir/kernel.ts";
 import type { Program, ProgramFacts } from "../ir/program.ts";
 import { across, Operands } from "./attention-operands.ts";
-import { chooseAttentionSchedule, showAttentionSchedule } from "./attention-schedule.ts";
+import { attentionFacts, scheduleOf, type AttentionCut } from "./attention-schedule.ts";
 import { attentionBySubgroup } from "./attention-subgroup.ts";
 import { exp } from "./expressions.ts";
 import { lowest } from "./softmax.ts";
 
-export function attentionProgram(f: ProgramFacts, scale: number): Program {
-  const [q, v] = [f.type("q"), f.type("v")];
-  const schedule = chooseAttentionSchedule({
-    target: f.target,
-    queries: q.shape[1]!,
-    size: constantOf(q.shape[3]!)!,
-    valueSize: v.shape[3]!,
-  });
+export function attentionProgram(f: ProgramFacts, scale: number, cut: AttentionCut): Program {
+  const schedule = scheduleOf(cut, attentionFacts(f));
   const [batch, queries, heads, width] = f.results[0]!.shape as readonly [Dim, Dim, Dim, Dim];
   const blocks = ceilDiv(width, dim(schedule.columns * schedule.valueWidth));
   return {
@@ -46,7 +40,7 @@ export function attentionProgram(f: ProgramFacts, scale: number): Program {
         workgroups: [batch, heads, ceilDiv(queries, dim(schedule.rows)), blocks],
         invocations: schedule.threads,
         ...(schedule.kind === "subgroup" && { subgroupSize: schedule.threads }),
-        schedule: showAttentionSchedule(schedule),
+        schedule: "attention",
         write: (k) => write[schedule.kind](new Operands(k, f, schedule, scale)),
       },
     ],

@@ -19,6 +19,7 @@ import {
   tail,
 } from "./define.ts";
 import { attentionProgram } from "./attention-kernel.ts";
+import { attentionCuts, type AttentionCut } from "./attention-schedule.ts";
 import { scalar, widened } from "./norm.ts";
 import { lowest, tiny } from "./softmax.ts";
 
@@ -136,7 +137,8 @@ export const attention = defineOp({
     inPlace: ["q"],
     moved: ["k", "v", "mask", "bias"],
     epilogue: true,
-    program: (f) => attentionProgram(f, attentionScale(f.type("q"), f.attrs)),
+    program: (f, cut) => attentionProgram(f, attentionScale(f.type("q"), f.attrs), cut as AttentionCut),
+    cuts: attentionCuts,
     decompose: asProducts,
   },
   expand: (b, inputs, attrs) =>
