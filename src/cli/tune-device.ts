@@ -7,11 +7,19 @@ import { parseSchedule, showSchedule, type ContractionSchedule } from "../codege
 import { tileConstants } from "../codegen/tile-cost.ts";
 import { compile, load, seededInput, seededTensor } from "../index.ts";
 import { runsOnCores, type AdapterConstants, type Target } from "../ir/target.ts";
+import {
+  fitExperts,
+  layersToMeasure,
+  LEAST_LAYERS,
+  type ExpertFit,
+  type ExpertPoint,
+} from "../passes/fit-experts.ts";
 import { writeConstants } from "../runtime/adapter-files-node.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { copyBandwidth, dispatchCost, workgroupGain } from "../runtime/microbench.ts";
 import { median } from "../support/statistics.ts";
 import { colors, print, showJson } from "./common.ts";
+import { readyLayer, type ReadyLayer } from "./measure-experts.ts";
 
 interface DeviceFlags {
   readonly device?: string;
@@ -21,14 +29,16 @@ interface DeviceFlags {
 export function tuneDeviceCommand(program: Command): void {
   program
     .command("tune-device")
-    .description("measure this adapter for the cost models, within a minute, and keep the constants")
+    .description("measure this adapter for the cost models, in about a minute, and keep the constants")
     .option("--device <name>", "auto, embedded, lavapipe, or part of an adapter's name")
     .option("--json", "print data instead of text")
     .action(tuneDevice);
 }
 
-/** Of all together; what is under way is finished. */
-const BUDGET = 45_000;
+/** Of tiles; what is under way is finished. */
+const BUDGET = 35_000;
+/** Of experts, and what tiles left. */
+const EXPERTS = 15_000;
 const RUNS = 8;
 
 async function tuneDevice(flags: DeviceFlags): Promise<void> {
@@ -40,14 +50,18 @@ async function tuneDevice(flags: DeviceFlags): Promise<void> {
     const seconds = ((performance.now() - begun) / 1000).toFixed(0).padStart(3);
     process.stderr.write(`${seconds} s  ${text}\n`);
   };
-  const { constants, fit, points } = await measure(opened, begun + BUDGET, say);
+  const { constants, fit, points, experts } = await measure(opened, begun + BUDGET, say);
   const path = writeConstants(opened.target.adapter!, constants);
   const seconds = (performance.now() - begun) / 1000;
-  if (flags.json) showJson({ adapter: opened.target.adapter, path, seconds, constants, fit, points });
+  if (flags.json)
+    showJson({ adapter: opened.target.adapter, path, seconds, constants, fit, points, experts });
   else {
     for (const line of showConstants(constants)) print(line);
     print(
       `tiles      predictions are off by a factor of ${fit.after.toFixed(2)}, ${fit.before.toFixed(2)} before (${points.length} measured)`,
+    );
+    print(
+      `experts    estimates are off by a factor of ${experts.after.toFixed(2)}, ${experts.before.toFixed(2)} before (${experts.points.length} measured)`,
     );
     print(`kept in ${path}`);
     print(`${colors.dim("adapter")}  ${opened.name}, ${seconds.toFixed(0)} s`);
@@ -63,6 +77,7 @@ async function measure(
   readonly constants: AdapterConstants;
   readonly fit: TileFit;
   readonly points: readonly TilePoint[];
+  readonly experts: ExpertFit & { readonly points: readonly ExpertPoint[] };
 }> {
   say("copying");
   const bytes = software ? 2 ** 25 : Math.min(2 ** 28, device.limits.maxStorageBufferBindingSize);
@@ -74,21 +89,44 @@ async function measure(
   // On a processor both are memory, whatever a loop over one or the other takes.
   const workgroupMemoryGain = software ? 1 : Math.max(1.01, await workgroupGain(device, 1024, RUNS));
   const base: Target = { ...target, measured: { ...target.measured, workgroupMemoryGain } };
-  const { tiles: _, ...untiled } = base.measured;
-  const fresh: Target = { ...base, measured: untiled };
+  const { tiles: _, experts: __, ...unfitted } = base.measured;
+  const fresh: Target = { ...base, measured: unfitted };
   const points = await measureTiles(device, fresh, end, say);
   const fit = fitOf(points, fresh);
   const flops = ({ sizes, milliseconds }: TilePoint): number =>
     (2 * sizes.rows * sizes.columns * sizes.reduction) / milliseconds / 1e6;
-  return {
-    points,
-    fit,
-    constants: {
-      ...{ gflops: Math.max(...points.map(flops)), gigabytesPerSecond, dispatchMicroseconds },
-      indirectMicroseconds: Math.max(0, indirect - dispatchMicroseconds),
-      ...{ workgroupMemoryGain, ...fitShaders(points), tiles: fit.tiles },
-    },
+  const constants: AdapterConstants = {
+    ...{ gflops: Math.max(...points.map(flops)), gigabytesPerSecond, dispatchMicroseconds },
+    indirectMicroseconds: Math.max(0, indirect - dispatchMicroseconds),
+    ...{ workgroupMemoryGain, ...fitShaders(points), tiles: fit.tiles },
   };
+  // By the schedules that later compilations have.
+  const experts = await measureExperts(device, { ...base, measured: constants }, end + EXPERTS, say);
+  return { points, fit, experts, constants: { ...constants, experts: experts.experts } };
+}
+
+async function measureExperts(
+  device: GPUDevice,
+  target: Target,
+  end: number,
+  say: (text: string) => void,
+): Promise<ExpertFit & { readonly points: readonly ExpertPoint[] }> {
+  const ready: ReadyLayer[] = [];
+  for (const layer of layersToMeasure(target)) {
+    if (ready.length >= LEAST_LAYERS && performance.now() > end) break;
+    ready.push(await readyLayer(device, target, layer));
+  }
+  // In turns, so that what else the machine does falls on all of them.
+  const times = ready.map((): number[] => []);
+  for (let round = 0; round <= RUNS; round++)
+    for (const [i, layer] of ready.entries()) times[i]!.push(await layer.run());
+  const points = ready.map((layer, i) => layer.point(Math.min(...times[i]!)));
+  for (const layer of ready) await layer.dispose();
+  for (const { layer, way, tile, rows, milliseconds } of points) {
+    const tiles = way === "sort" ? ` in tiles of ${tile}` : "";
+    say(`${layer.experts} experts, ${rows} rows, ${way}${tiles}: ${milliseconds.toFixed(2)} ms`);
+  }
+  return { ...fitExperts(points, target), points };
 }
 
 /** On a processor the cores and their width are known, and nothing waits for slabs; on a card neither is. */
@@ -203,5 +241,10 @@ export function showConstants(c: AdapterConstants): readonly string[] {
     `dispatch   ${amount(c.dispatchMicroseconds)} microseconds${c.indirectMicroseconds === undefined ? "" : `, ${amount(c.indirectMicroseconds)} more with a grid from a buffer`}`,
     `workgroup  memory ${amount(c.workgroupMemoryGain)} times as near as a buffer`,
     `shader     ${shader}`,
+    ...(c.experts
+      ? [
+          `experts    weights at ${amount(c.experts.gigabytesPerSecond)} GB/s, rows at ${amount(c.experts.gflops)} GFLOP/s, ${amount(c.experts.dense)} times as long where all compute all`,
+        ]
+      : []),
   ];
 }

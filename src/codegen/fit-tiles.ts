@@ -1,7 +1,7 @@
-// Constants of the tile model from measured times: those at which predictions are off by the smallest factor, found by changing one after
-// the other. Pure.
+// Constants of the tile model from measured times: those at which predictions are off by the smallest factor. Pure.
 
 import type { AdapterConstants, Target, TileConstants } from "../ir/target.ts";
+import { descend, offBy } from "../support/descent.ts";
 import type { ContractionSchedule } from "./schedule.ts";
 import { tileConstants, tileCost, tileKibibytes, type TileSizes } from "./tile-cost.ts";
 
@@ -25,19 +25,16 @@ const withTiles = (target: Target, tiles: TileConstants): Target => ({
   measured: { ...target.measured, tiles },
 });
 
-const logs = (points: readonly TilePoint[], target: Target, tiles: TileConstants): readonly number[] =>
-  points.map((p) =>
-    Math.log(tileCost(p.schedule, p.sizes, withTiles(target, tiles)) / 1000 / p.milliseconds),
-  );
-
-const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / Math.max(1, list.length);
+const ratios = (points: readonly TilePoint[], target: Target, tiles: TileConstants): readonly number[] =>
+  points.map((p) => tileCost(p.schedule, p.sizes, withTiles(target, tiles)) / 1000 / p.milliseconds);
 
 const off = (points: readonly TilePoint[], target: Target, tiles: TileConstants): number =>
-  Math.exp(Math.sqrt(mean(logs(points, target, tiles).map((l) => l * l))));
+  offBy(ratios(points, target, tiles));
 
 /** The same with the clock at which predictions are right on average: everything else is counted in its cycles. */
 function clocked(points: readonly TilePoint[], target: Target, tiles: TileConstants): TileConstants {
-  const factor = Math.exp(mean(logs(points, target, tiles)));
+  const logs = ratios(points, target, tiles).map(Math.log);
+  const factor = Math.exp(logs.reduce((a, b) => a + b, 0) / Math.max(1, logs.length));
   return { ...tiles, cyclesPerMicrosecond: tiles.cyclesPerMicrosecond * factor };
 }
 
@@ -48,21 +45,12 @@ export function fitTiles(
   start: TileConstants = tileConstants(target),
   free: readonly (keyof TileConstants)[] = ["workgroup", "slab", "step", "far"],
 ): TileFit {
-  const before = off(points, target, start);
-  let tiles = clocked(points, target, start);
-  let after = off(points, target, tiles);
-  for (const factor of [2, 1.5, 1.2, 1.1, 1.03, 1.01])
-    for (let round = 0; round < 20; round++) {
-      const last = after;
-      for (const name of free)
-        for (const f of [factor, 1 / factor]) {
-          const next = clocked(points, target, { ...tiles, [name]: tiles[name] * f });
-          const error = off(points, target, next);
-          if (error < after) [tiles, after] = [next, error];
-        }
-      if (after > last * 0.9999) break;
-    }
-  return { tiles, before, after };
+  const least = descend(start, free, (tiles) => off(points, target, clocked(points, target, tiles)));
+  return {
+    tiles: clocked(points, target, least.at),
+    before: off(points, target, start),
+    after: least.error,
+  };
 }
 
 /** A line through the times of shaders by how much text a tile adds, as `shaderCost` counts it; never below 0. */

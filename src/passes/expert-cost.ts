@@ -111,18 +111,30 @@ function fastest(
 
 /** Of each way, with its fastest tile, for so many rows. */
 export function estimateWays(layer: ExpertLayer, rows: number, target: Target): readonly WayEstimate[] {
-  const best = (way: ExpertWay, cost: typeof sortedCost): WayEstimate =>
-    tilesOf(target)
-      .map((tile) => ({ way, tile, microseconds: cost(layer, rows, tile, target) }))
+  const estimate = (way: ExpertWay, tiles: readonly number[]): WayEstimate =>
+    tiles
+      .map((tile) => ({ way, tile, microseconds: estimateWay(layer, rows, way, tile, target) }))
       .reduce((a, b) => (b.microseconds < a.microseconds ? b : a));
-  const sorted = [
-    best("sort", sortedCost),
-    ...(layer.capacity === undefined ? [] : [best("capacity", seatedCost)]),
+  return [
+    estimate("gather", [1]),
+    estimate("sort", tilesOf(target)),
+    ...(layer.capacity === undefined ? [] : [estimate("capacity", tilesOf(target))]),
+    ...(layer.k === undefined ? [] : [estimate("dense", [1])]),
   ];
-  const gathered: WayEstimate = { way: "gather", tile: 1, microseconds: rows * tileCost(layer, 1, target) };
-  if (layer.k === undefined) return [gathered, ...sorted];
-  const dense = denseCost(layer, rows / layer.k, target);
-  return [gathered, ...sorted, { way: "dense", tile: 1, microseconds: dense }];
+}
+
+/** Microseconds of one way, in tiles of so many rows where it has tiles. */
+export function estimateWay(
+  layer: ExpertLayer,
+  rows: number,
+  way: ExpertWay,
+  tile: number,
+  target: Target,
+): number {
+  if (way === "sort") return sortedCost(layer, rows, tile, target);
+  if (way === "capacity") return seatedCost(layer, rows, tile, target);
+  if (way === "dense") return denseCost(layer, rows / layer.k!, target);
+  return rows * tileCost(layer, 1, target);
 }
 
 /**
