@@ -64,12 +64,19 @@ interface Routed {
   readonly count: number;
 }
 
+/** What is stored in f16 is widened where it is summed: the value before that. */
+function stored(c: RewriteContext, id: ValueId): ValueId {
+  const maker = c.producer(id);
+  const [from] = maker?.op.name === "cast" ? maker.inputs : [];
+  return from !== undefined && c.type(from).dtype === "f16" ? from : id;
+}
+
 function routedOf(c: RewriteContext, result: ValueId): Routed | undefined {
   const sum = c.producer(result);
   const scaled = sum?.op.name === "sum" ? c.producer(sum.inputs[0]!) : undefined;
   if (!sum || scaled?.op.name !== "mul") return undefined;
   for (const [rows, weights] of [scaled.inputs, [...scaled.inputs].reverse()] as [ValueId, ValueId][]) {
-    const shaped = c.producer(rows);
+    const shaped = c.producer(stored(c, rows));
     const last = shaped?.op.name === "reshape" ? c.producer(shaped.inputs[0]!) : undefined;
     const column = c.producer(weights);
     if (!last || !isRowProduct(last) || !column || !["unsqueeze", "reshape"].includes(column.op.name))
@@ -96,11 +103,11 @@ interface Shared {
 }
 
 function sharedOf(c: RewriteContext, result: ValueId): Shared | undefined {
-  const maker = c.producer(result);
+  const maker = c.producer(stored(c, result));
   if (maker?.op.name === "linear") return { result, last: maker, gate: undefined };
   if (maker?.op.name !== "mul") return undefined;
   for (const [y, gate] of [maker.inputs, [...maker.inputs].reverse()] as [ValueId, ValueId][]) {
-    const last = c.producer(y);
+    const last = c.producer(stored(c, y));
     const { shape } = c.type(gate);
     const isColumn = shape.length === c.type(y).shape.length && constantOf(shape.at(-1)!) === 1;
     if (last?.op.name === "linear" && isColumn) return { result, last, gate };
@@ -137,7 +144,11 @@ class Joining {
     if (!Number.isInteger(slices))
       return `the shared network is ${wide.key} wide, which is no multiple of an expert's ${own.key}`;
     this.#slices = slices;
-    if (c.uses(sum.results[0]!.id) !== 1 || c.uses(this.#shared.result) !== 1)
+    const { result, gate } = this.#shared;
+    // A lossless pass must not round anywhere else.
+    if (c.type(last.results[0]!.id).dtype === "f16" && (slices > 1 || gate !== undefined))
+      return `in f16 the shared network is rounded once, ${gate ? "behind its gate" : "and its slices each would be"}`;
+    if ([sum.results[0]!.id, result, stored(c, result)].some((id) => c.uses(id) !== 1))
       return "the sum of the routed or of the shared experts is read elsewhere too";
     if (!sameShape(c.type(this.#shared.result).shape, c.type(sum.results[0]!.id).shape))
       return "the shared network is not over the same tokens";
@@ -239,7 +250,9 @@ class Joining {
     const y = this.#join(this.#shared.last.results[0]!.id, last.results[0]!.id, newIds, rows, slots);
     const width = c.type(y).shape[1]!;
     const shaped = c.add("reshape", [y], { dims: [...leading, slots, width] });
-    const scaled = c.add("mul", [shaped, c.add("unsqueeze", [newWeights], { axes: [-1] })]);
+    const { dtype } = c.type(weights);
+    const wide = c.type(shaped).dtype === dtype ? shaped : c.add("cast", [shaped], { dtype });
+    const scaled = c.add("mul", [wide, c.add("unsqueeze", [newWeights], { axes: [-1] })]);
     return c.add("sum", [scaled], sum.attrs);
   }
 
