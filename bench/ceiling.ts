@@ -30,15 +30,16 @@ export async function measureCeiling(env: NodeJS.ProcessEnv): Promise<Ceiling> {
 
 function schedules(target: Target): readonly string[] {
   const lanes = target.subgroupSize;
-  const rows = [8, 12, 16, 20, 24, 28, 32];
   if (!runsOnCores(target))
     return ["16x16,tile=4x1", "16x16,tile=8x1", "16x16,tile=8x2", "8x16,tile=8x2", "16x8,tile=4x1"].flatMap(
       (t) => [8, 16, 32].map((step) => `workgroup:threads=${t},width=4,step=${step}`),
     );
   if (lanes === 0) return [2, 4, 8].map((r) => `register:threads=8x8,tile=${r}x1,swizzle=4`);
-  return [1, 2].flatMap((vectors) =>
-    rows.map((r) => `subgroup:threads=${lanes}x1,tile=${r}x${vectors},epilogue=staged,swizzle=4`),
-  );
+  const tiles = [
+    ...[8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64].map((rows) => `${rows}x1`),
+    ...[8, 16, 24, 32].map((rows) => `${rows}x2`),
+  ];
+  return tiles.map((tile) => `subgroup:threads=${lanes}x1,tile=${tile},epilogue=staged,swizzle=4`);
 }
 
 async function main(): Promise<void> {
