@@ -3,12 +3,13 @@
 
 import type { Command } from "commander";
 import { weightSpecs } from "./adapter.ts";
-import { kernelKinds, defaultFirstRunWeight, settle, type KernelKind } from "../codegen/choose-schedules.ts";
+import { kernelKinds, settle, type KernelKind } from "../codegen/choose-schedules.ts";
 import { lowerModule } from "../codegen/lower.ts";
 import type { TunedEntry } from "../codegen/tuned.ts";
 import { packWeights, settleGuards } from "../index.ts";
 import type { Dim } from "../ir/dim.ts";
 import { preparedValues } from "../ir/graph.ts";
+import { defaultFirstRunWeight } from "../ir/target.ts";
 import { openDevice, type OpenedDevice } from "../runtime/device-node.ts";
 import { loadInputs } from "../runtime/files-node.ts";
 import { createSession, entryOf } from "../runtime/session.ts";

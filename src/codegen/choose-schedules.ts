@@ -12,9 +12,6 @@ import type { Family, Ranked, Schedule, ScheduleSpace } from "./schedule-family.
 import type { Bounds } from "./sizes.ts";
 import { findTuned, type TunedEntry, type TunedSource } from "./tuned.ts";
 
-/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 100 runs. */
-export const defaultFirstRunWeight = 0.01;
-
 export interface ChoiceOptions {
   readonly target: Target;
   readonly bounds: Bounds;

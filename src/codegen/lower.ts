@@ -41,9 +41,9 @@ import {
   type PlanLimit,
   type PlanTensor,
 } from "../ir/plan.ts";
-import type { Target } from "../ir/target.ts";
+import { defaultFirstRunWeight, type Target } from "../ir/target.ts";
 import { byteSizeOf, type TensorType } from "../ir/types.ts";
-import { chooseSchedules, defaultFirstRunWeight, type Chosen } from "./choose-schedules.ts";
+import { chooseSchedules, type Chosen } from "./choose-schedules.ts";
 import { Generated } from "./generated.ts";
 import type { GroupStep } from "./kernel-of.ts";
 import { programSteps } from "./program-kernel.ts";

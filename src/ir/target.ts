@@ -102,6 +102,9 @@ export const baseline: Target = {
   measured: { gflops: 100, gigabytesPerSecond: 50, dispatchMicroseconds: 5, workgroupMemoryGain: 4 },
 };
 
+/** What a millisecond of compilation counts, of one of a run: a kernel is worth its shader where it gains that in 100 runs. */
+export const defaultFirstRunWeight = 0.01;
+
 /** Mesa's software rasteriser on two cores with AVX-512. */
 export const lavapipe: Target = {
   name: "lavapipe",

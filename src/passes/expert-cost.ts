@@ -174,7 +174,7 @@ const RARE = 1e-9;
 const defaults = (target: Target): ExpertConstants => ({
   gigabytesPerSecond: target.measured.gigabytesPerSecond,
   gflops: target.measured.gflops,
-  rows: runsOnCores(target) ? 16 : 64,
+  rows: runsOnCores(target) ? 32 : 64,
   dense: runsOnCores(target) ? 1.2 : 1,
 });
 

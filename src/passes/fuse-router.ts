@@ -5,7 +5,7 @@ import { constantOf, productDim } from "../ir/dim.ts";
 import type { Node } from "../ir/graph.ts";
 import { rewrite } from "../ir/rewrite.ts";
 import type { RewriteContext, Rule, RuleDoc } from "../ir/rewrite-types.ts";
-import { runsOnCores, type Target } from "../ir/target.ts";
+import { defaultFirstRunWeight, runsOnCores, type Target } from "../ir/target.ts";
 import { bytesOf } from "../ir/types.ts";
 import { numberOf } from "../ops/define.ts";
 import { numberFor } from "./expert-cost.ts";
@@ -44,7 +44,7 @@ function ruleFor(passes: PassContext): Pick<Rule, "roots" | "apply"> {
         return c.refuse(
           "how many tokens there are is not known: a product of its own costs least where there are many (--dim says what to expect)",
         );
-      const choice = chooseRouter(router, tokens, passes.target);
+      const choice = chooseRouter(router, tokens, passes.target, passes.firstRunWeight);
       if (choice.tokens === undefined) return c.refuse(choice.why);
       c.matched(product);
       c.because(choice.why);
@@ -84,7 +84,12 @@ const SHARED_READ = 8;
 const MOST_TOKENS = 16;
 
 /** What reads of the weights take, where rows share them by so many; a dispatch; and the logits, written and read once. */
-export function chooseRouter(router: RouterSizes, count: number, target: Target): RouterChoice {
+export function chooseRouter(
+  router: RouterSizes,
+  count: number,
+  target: Target,
+  weight = defaultFirstRunWeight,
+): RouterChoice {
   const { measured, limits } = target;
   const { experts, bytes, chosenBytes } = router;
   const cores = measured.tiles?.cores ?? (runsOnCores(target) ? 2 : 128);
@@ -102,7 +107,7 @@ export function chooseRouter(router: RouterSizes, count: number, target: Target)
   // On cores each invocation reads tokens for itself, a number for every four experts or one; a card hands it to all at once.
   const alone = runsOnCores(target) ? sums / (experts % 4 === 0 ? 4 : 1) : 0;
   const own = Math.ceil(count / sums) * read * (1 + alone);
-  const apart = productReads(count, read, target);
+  const apart = productReads(count, read, target, weight);
   const saved =
     measured.dispatchMicroseconds + (2 * 4 * count * experts) / (measured.gigabytesPerSecond * 1e3);
   const us = (n: number): string => `${n < 10 ? n.toPrecision(2) : n.toFixed(0)} us`;
@@ -112,13 +117,12 @@ export function chooseRouter(router: RouterSizes, count: number, target: Target)
   return { tokens: own < apart + saved ? tokens : undefined, why };
 }
 
-/** Highest tiles of a product, and what a millisecond of compilation counts of one of a run (codegen/choose-schedules.ts). */
-const TILES = [1, 2, 4, 8, 16, 24];
-const COMPILATION = 0.02;
+/** Rows of a product's tiles (codegen/schedule-rank.ts). */
+const TILES = [1, 2, 4, 8, 16, 24, 32, 64];
 
 /** A product has tiles as high as their shaders are worth: each row of a tile adds an eighth of a KiB to the text. */
-function productReads(count: number, read: number, target: Target): number {
-  const perRow = (COMPILATION * 1e3 * (target.measured.shaderMillisecondsPerKibibyte ?? 0)) / 8;
+function productReads(count: number, read: number, target: Target, weight: number): number {
+  const perRow = (weight * 1e3 * (target.measured.shaderMillisecondsPerKibibyte ?? 0)) / 8;
   const cost = (rows: number): number => Math.ceil(count / rows) * read + rows * perRow;
   const rows = TILES.reduce((a, b) => (cost(b) < cost(a) ? b : a));
   return Math.ceil(count / rows) * read;

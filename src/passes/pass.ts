@@ -27,6 +27,8 @@ export interface PassContext {
   readonly sizes?: DimEnv;
   /** What `quantize-weights` makes of weights, where it runs. */
   readonly quantize?: Quantization;
+  /** What a millisecond of shader compilation counts, of one of a run, where kernels are chosen by cost; see `defaultFirstRunWeight`. */
+  readonly firstRunWeight?: number;
 }
 
 export interface PassResult {

@@ -51,6 +51,8 @@ export interface RunOptions extends PassSelection {
   readonly sizes?: DimEnv;
   /** What `quantize-weights` makes of weights, where it runs. */
   readonly quantize?: Quantization;
+  /** What a millisecond of shader compilation counts, of one of a run. */
+  readonly firstRunWeight?: number;
   /** Check the graph after every pass; default true. */
   readonly verify?: boolean;
   readonly onStep?: (step: Step) => void;
