@@ -1,4 +1,4 @@
-// How long compiling takes against the depth of a model: node --import tsx bench/depth.ts [ROUNDS]. A chain of layers (linear and relu),
+// How long compiling takes against the depth of a model: node --import tsx bench/depth.ts [--rounds N] [--one LAYERS]. A chain of layers (linear and relu),
 // with each size in a process of its own, the sizes in turns; the medians of three parts. Of the code that npm run build makes.
 
 import { execFileSync } from "node:child_process";
@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 
 interface Times {
   readonly front: number;
@@ -43,12 +44,31 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
-const [first = "5", second] = process.argv.slice(2);
-if (first === "--one") process.stdout.write(JSON.stringify(await timed(Number(second))));
+const { values: options } = parseArgs({
+  options: {
+    // Times of one size alone, as JSON.
+    one: { type: "string" },
+    rounds: { type: "string", default: "5" },
+  },
+});
+
+/** A count from the command line. */
+function count(name: "one" | "rounds"): number {
+  const n = Number(options[name]);
+  if (Number.isInteger(n) && n > 0) return n;
+  console.error(`error: --${name} is a count from 1 up, not ${options[name]}`);
+  process.exit(1);
+}
+
+if (!existsSync(join(import.meta.dirname, "../dist/index.js"))) {
+  console.error("error: this times what npm run build makes, and nothing has been built");
+  process.exit(1);
+}
+if (options.one !== undefined) process.stdout.write(JSON.stringify(await timed(count("one"))));
 else {
-  if (!existsSync(join(import.meta.dirname, "../dist/index.js"))) throw new Error("npm run build first");
+  const rounds = count("rounds");
   const runs = new Map(layers.map((n) => [n, [] as Times[]]));
-  for (let round = 0; round < Number(first); round++)
+  for (let round = 0; round < rounds; round++)
     for (const n of layers) {
       const args = ["--import", "tsx", fileURLToPath(import.meta.url), "--one", String(n)];
       runs.get(n)!.push(JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as Times);
