@@ -79,8 +79,8 @@ function cyclesOnCard(
 const ROW = 40;
 
 /**
- * A subgroup at a time; a read costs the same wherever it goes, and more than a whole row of multiply-adds. Sums beyond the registers cost
- * nothing beside that: from 12 to 64 rows of a tile this is within 8 % of what was measured without a term for them.
+ * A subgroup at a time; a read costs the same wherever it goes, and more than a whole row of multiply-adds. Sums beyond the registers have no
+ * term: from 12 to 64 rows of a tile a fit with one is no nearer to what was measured than one without (docs/performance.md).
  */
 function cyclesOnCores(s: ContractionSchedule, z: TileSizes, c: TileConstants, subgroup: number): number {
   const [across, down] = s.threads;

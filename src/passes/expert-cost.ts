@@ -182,7 +182,7 @@ export function expertConstants(target: Target): ExpertConstants {
   return target.measured.experts ?? defaults(target);
 }
 
-/** Beyond `rows` sums are written and read in every step: such a row takes as long as two. */
+/** Beyond `rows` a row takes as long as two. On cores no tile has more: sums beyond the registers cost nothing there (codegen/tile-cost.ts). */
 function tileCost({ bytes, macs }: ExpertLayer, tile: number, target: Target): number {
   const c = expertConstants(target);
   const rows = tile + Math.max(0, tile - c.rows);
