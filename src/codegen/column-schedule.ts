@@ -18,7 +18,7 @@ import { bytesOf, orderOf, stridesOf } from "../ir/types.ts";
 import { isWhole, levelsOf, rowLength, typesIn, wholeParams, type Domain } from "./reduction-domain.ts";
 import { cut } from "./rows.ts";
 import { countText, sizeIn, type Ranked, type ScheduleCost, type SpaceOptions } from "./schedule-family.ts";
-import { AGAIN, cardBandwidth, CERTAIN, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
+import { AGAIN, cardBandwidth, surelyBest, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
 import { tileConstants } from "./tile-cost.ts";
 
 export interface ColumnSchedule {
@@ -118,9 +118,7 @@ export function chooseColumn(f: ColumnFacts): ColumnSchedule {
   const sizes = columnSizes(f);
   // On cores the plain form was measured.
   if (runsOnCores(f.target) || !sizes) return plain;
-  const [best] = rankColumns(f, sizes);
-  const before = columnCost(plain, f, sizes).microseconds;
-  return best && best.microseconds < CERTAIN * before ? best.schedule : plain;
+  return surelyBest(plain, columnCost(plain, f, sizes), rankColumns(f, sizes));
 }
 
 function plainColumn(f: ColumnFacts): ColumnSchedule {

@@ -18,7 +18,7 @@ import { bytesOf, orderOf, sameShape, sameType, stridesOf, type TensorType } fro
 import { typesIn } from "./reduction-domain.ts";
 import { cut, WORKGROUP } from "./rows.ts";
 import { countText, sizeIn, type Ranked, type ScheduleCost, type SpaceOptions } from "./schedule-family.ts";
-import { cardBandwidth, CERTAIN, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
+import { cardBandwidth, surelyBest, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
 import type { Bounds } from "./sizes.ts";
 import { tileConstants } from "./tile-cost.ts";
 import { walkOf, type WalkFacts } from "./walk.ts";
@@ -190,9 +190,7 @@ export function chooseElement(f: ElementFacts): ElementSchedule {
   const plain = plainElement(f);
   const sizes = elementSizes(f);
   if (runsOnCores(f.target) || !sizes) return plain;
-  const [best] = rankElements(f, sizes);
-  const before = elementCost(plain, f, sizes).microseconds;
-  return best && best.microseconds < CERTAIN * before ? best.schedule : plain;
+  return surelyBest(plain, elementCost(plain, f, sizes), rankElements(f, sizes));
 }
 
 /**

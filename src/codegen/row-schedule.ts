@@ -17,7 +17,7 @@ import {
   type Domain,
 } from "./reduction-domain.ts";
 import { countText, sizeIn, type Ranked, type ScheduleCost, type SpaceOptions } from "./schedule-family.ts";
-import { AGAIN, cardBandwidth, CERTAIN, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
+import { AGAIN, cardBandwidth, surelyBest, HELD, ITEM, shaderOf } from "./streaming-cost.ts";
 import { tileConstants } from "./tile-cost.ts";
 
 export interface RowSchedule {
@@ -131,9 +131,7 @@ export function chooseRow(f: RowFacts): RowSchedule {
   const sizes = rowSizes(f);
   // On cores the plain form was measured, and none of the others gains enough to be sure of (docs/performance.md).
   if (runsOnCores(f.target) || !sizes) return plain;
-  const [best] = rankRows(f, sizes);
-  const before = rowCost(plain, f, sizes).microseconds;
-  return best && best.microseconds < CERTAIN * before ? best.schedule : plain;
+  return surelyBest(plain, rowCost(plain, f, sizes), rankRows(f, sizes));
 }
 
 /**

@@ -2,9 +2,16 @@
 // The constants are of one large card (docs/performance.md), as the defaults of tile-cost.ts are.
 
 import type { Target } from "../ir/target.ts";
+import type { Ranked, ScheduleCost } from "./schedule-family.ts";
 
 /** Another form than the plain one, of which most is known, has to come below this part of its time. */
-export const CERTAIN = 0.8;
+const CERTAIN = 0.8;
+
+/** The plain form, or the first of a ranking where that is faster for certain. */
+export function surelyBest<S>(plain: S, its: ScheduleCost, [first]: readonly Ranked<S>[]): S {
+  return first && first.microseconds < CERTAIN * its.microseconds ? first.schedule : plain;
+}
+
 /** Of a copy, where the adapter at hand was not measured: GB/s. */
 const CARD_BANDWIDTH = 2684;
 /** Of the time of a first read: what is read again comes from a nearer cache. */

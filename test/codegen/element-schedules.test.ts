@@ -5,11 +5,11 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelKinds } from "../../src/codegen/choose-schedules.ts";
 import { readSchedule } from "../../src/codegen/schedule-families.ts";
-import { baseline, evaluate, lavapipe, load, seededInput, swiftshader } from "../../src/index.ts";
-import type { Compiled, Graph, Target, Tensor } from "../../src/index.ts";
-import { evaluateDim } from "../../src/ir/dim.ts";
+import { baseline, evaluate, lavapipe, load, swiftshader } from "../../src/index.ts";
+import type { Compiled, Target } from "../../src/index.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
-import { compileText, differenceOf, openAdapter, seededWeights } from "../models/support.ts";
+import { expectClose, seededInputs, sizesFor } from "../models/compare.ts";
+import { compileText, openAdapter, seededWeights } from "../models/support.ts";
 import { runPlan } from "./plan-runner.ts";
 
 const flat = "model m (x: f32[S, 4, W], y: f32[S, 4, W]) -> f32[S, 4, W] { return gelu(x) * y }";
@@ -35,25 +35,6 @@ const textOf = (s: { kind: string; threads: number; rows: number; width: number 
 function kindOf(c: Compiled, sizes: Readonly<Record<string, number>> = {}) {
   const { nodes } = c.optimized.graphs[0]!;
   return kernelKinds(nodes, { target: c.plan.target, bounds: {}, sizes })[0]!;
-}
-
-const dimsOf = (graph: Graph): Readonly<Record<string, number>> =>
-  Object.fromEntries(Object.entries(dims).filter(([name]) => graph.symbols.some((s) => s.name === name)));
-
-function inputsFor(graph: Graph): Record<string, Tensor> {
-  return Object.fromEntries(
-    graph.inputs.map((x) => {
-      const shape = x.type.shape.map((d) => evaluateDim(d, dims));
-      return [x.name, seededInput(x.name, shape, x.type.dtype)];
-    }),
-  );
-}
-
-function expectClose(got: Readonly<Record<string, Tensor>>, wanted: Readonly<Record<string, Tensor>>): void {
-  for (const [name, w] of Object.entries(wanted)) {
-    expect(got[name]!.shape).toEqual(w.shape);
-    expect(differenceOf(got[name]!.data, w.data)).toBeLessThan(1e-5);
-  }
 }
 
 describe("schedules of element kernels", () => {
@@ -103,10 +84,12 @@ describe("schedules of element kernels", () => {
         const made = compileText(text, { target, schedules: { [kind.name]: textOf(schedule) } });
         expect(made.plan.entries[0]!.dispatches[0]!.schedule).toContain(textOf(schedule));
         const graph = made.module.graphs[0]!;
-        const inputs = inputsFor(graph);
+        const inputs = seededInputs(graph, dims);
         expectClose(
-          runPlan(made, seededWeights([graph]), inputs, dimsOf(graph)).outputs,
-          evaluate(graph, seededWeights([graph]), inputs, { dims: dimsOf(graph) }).outputs,
+          runPlan(made, seededWeights([graph]), inputs, sizesFor(graph, dims)).outputs,
+          evaluate(graph, seededWeights([graph]), inputs, { dims: sizesFor(graph, dims) }).outputs,
+          textOf(schedule),
+          1e-5,
         );
       }),
       {
@@ -146,8 +129,8 @@ describe("on the adapter of this machine", () => {
   it.each(models)("candidates are right: %s", { timeout: 300_000 }, async (text) => {
     const plain = compileText(text, { target: opened.target });
     const graph = plain.module.graphs[0]!;
-    const inputs = inputsFor(graph);
-    const wanted = evaluate(graph, seededWeights([graph]), inputs, { dims: dimsOf(graph) }).outputs;
+    const inputs = seededInputs(graph, dims);
+    const wanted = evaluate(graph, seededWeights([graph]), inputs, { dims: sizesFor(graph, dims) }).outputs;
     const kind = kindOf(plain, dims);
     const others = ["run:threads=8,rows=1,width=4", "walk:threads=8,rows=1,width=1"].map(
       (t) => readSchedule(t).schedule!,
@@ -159,7 +142,7 @@ describe("on the adapter of this machine", () => {
     for (const schedule of some) {
       const made = compileText(text, { target: opened.target, schedules: { [kind.name]: schedule } });
       const session = await load(made, seededWeights([graph]), opened.device);
-      expectClose(await session.run(inputs, { dims: dimsOf(graph) }), wanted);
+      expectClose(await session.run(inputs, { dims: sizesFor(graph, dims) }), wanted, schedule, 1e-5);
       await session.dispose();
     }
   });

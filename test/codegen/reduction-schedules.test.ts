@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelKinds } from "../../src/codegen/choose-schedules.ts";
 import { readSchedule } from "../../src/codegen/schedule-families.ts";
 import type { Schedule } from "../../src/codegen/schedule-family.ts";
-import { baseline, evaluate, InputError, lavapipe, load, seededInput, swiftshader } from "../../src/index.ts";
-import type { Compiled, Graph, Target, Tensor } from "../../src/index.ts";
-import { evaluateDim } from "../../src/ir/dim.ts";
+import { baseline, evaluate, InputError, lavapipe, load, swiftshader } from "../../src/index.ts";
+import type { Compiled, Target } from "../../src/index.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
-import { compileText, differenceOf, openAdapter, seededWeights } from "../models/support.ts";
+import { expectClose, seededInputs, sizesFor } from "../models/compare.ts";
+import { compileText, openAdapter, seededWeights } from "../models/support.ts";
 import { runPlan } from "./plan-runner.ts";
 
 /** What a large card is taken for. */
@@ -64,27 +64,6 @@ function reductionsOf(c: Compiled, sizes: Readonly<Record<string, number>> = {})
   return kernelKinds(graph.nodes, { target: c.plan.target, bounds: {}, sizes }).filter((k) =>
     k.space.family.name.endsWith("reduction"),
   );
-}
-
-const dimsOf = (graph: Graph): Readonly<Record<string, number>> =>
-  Object.fromEntries(Object.entries(dims).filter(([name]) => graph.symbols.some((s) => s.name === name)));
-
-function inputsFor(graph: Graph): Record<string, Tensor> {
-  return Object.fromEntries(
-    graph.inputs.map((x) => {
-      const shape = x.type.shape.map((d) => evaluateDim(d, dims));
-      return [x.name, seededInput(x.name, shape, x.type.dtype)];
-    }),
-  );
-}
-
-function expectClose(got: Readonly<Record<string, Tensor>>, wanted: Readonly<Record<string, Tensor>>): void {
-  for (const [name, w] of Object.entries(wanted)) {
-    expect(got[name]!.shape).toEqual(w.shape);
-    let scale = 1;
-    for (const v of w.data) scale = Math.max(scale, Math.abs(v));
-    expect(differenceOf(got[name]!.data, w.data) / scale).toBeLessThan(2e-5);
-  }
 }
 
 describe("schedules of reductions", () => {
@@ -172,10 +151,11 @@ describe("schedules of reductions", () => {
           true,
         );
         const graph = made.module.graphs[0]!;
-        const [weights, inputs] = [seededWeights([graph]), inputsFor(graph)];
+        const [weights, inputs] = [seededWeights([graph]), seededInputs(graph, dims)];
         expectClose(
-          runPlan(made, weights, inputs, dimsOf(graph)).outputs,
-          evaluate(graph, weights, inputs, { dims: dimsOf(graph) }).outputs,
+          runPlan(made, weights, inputs, sizesFor(graph, dims)).outputs,
+          evaluate(graph, weights, inputs, { dims: sizesFor(graph, dims) }).outputs,
+          textOf(schedule),
         );
       }),
       {
@@ -226,8 +206,8 @@ describe("on the adapter of this machine", () => {
     async (text) => {
       const plain = compileText(text, { target: opened.target });
       const graph = plain.module.graphs[0]!;
-      const [weights, inputs] = [seededWeights([graph]), inputsFor(graph)];
-      const wanted = evaluate(graph, weights, inputs, { dims: dimsOf(graph) }).outputs;
+      const [weights, inputs] = [seededWeights([graph]), seededInputs(graph, dims)];
+      const wanted = evaluate(graph, weights, inputs, { dims: sizesFor(graph, dims) }).outputs;
       const [kind] = reductionsOf(plain, dims);
       // Those of a card as well, where the adapter can run them.
       const [onCard] = reductionsOf(
@@ -241,7 +221,7 @@ describe("on the adapter of this machine", () => {
       for (const schedule of some) {
         const made = compileText(text, { target: opened.target, schedules: { [kind!.name]: schedule } });
         const session = await load(made, weights, opened.device);
-        expectClose(await session.run(inputs, { dims: dimsOf(graph) }), wanted);
+        expectClose(await session.run(inputs, { dims: sizesFor(graph, dims) }), wanted, schedule);
         await session.dispose();
       }
     },

@@ -13,12 +13,12 @@ import {
   type ContractionFacts,
   type ContractionSchedule,
 } from "../../src/codegen/schedule.ts";
-import { baseline, evaluate, InputError, lavapipe, load, seededInput, swiftshader } from "../../src/index.ts";
-import type { Compiled, Target, Tensor } from "../../src/index.ts";
-import { dim, evaluateDim, mulDim } from "../../src/ir/dim.ts";
-import type { Graph } from "../../src/ir/graph.ts";
+import { baseline, evaluate, InputError, lavapipe, load, swiftshader } from "../../src/index.ts";
+import type { Compiled, Target } from "../../src/index.ts";
+import { dim, mulDim } from "../../src/ir/dim.ts";
 import type { OpenedDevice } from "../../src/runtime/device-node.ts";
-import { compileText, differenceOf, openAdapter, seededWeights } from "../models/support.ts";
+import { expectClose, seededInputs } from "../models/compare.ts";
+import { compileText, openAdapter, seededWeights } from "../models/support.ts";
 import { runPlan } from "./plan-runner.ts";
 
 const size = fc.integer({ min: 1, max: 13 });
@@ -107,24 +107,6 @@ function compiled(d: Drawn): Compiled | undefined {
   return made;
 }
 
-function inputsFor(graph: Graph, dims: Drawn["dims"]): Record<string, Tensor> {
-  return Object.fromEntries(
-    graph.inputs.map((x) => {
-      const shape = x.type.shape.map((d) => evaluateDim(d, dims));
-      return [x.name, seededInput(x.name, shape, x.type.dtype)];
-    }),
-  );
-}
-
-function expectClose(got: Readonly<Record<string, Tensor>>, wanted: Readonly<Record<string, Tensor>>): void {
-  for (const [name, w] of Object.entries(wanted)) {
-    expect(got[name]!.shape).toEqual(w.shape);
-    let scale = 1;
-    for (const v of w.data) scale = Math.max(scale, Math.abs(v));
-    expect(differenceOf(got[name]!.data, w.data) / scale).toBeLessThan(2e-5);
-  }
-}
-
 describe("schedules", () => {
   it("are text that reads back", () => {
     fc.assert(
@@ -157,10 +139,11 @@ describe("schedules", () => {
         ran++;
         const graph = made.module.graphs[0]!;
         const weights = seededWeights([graph]);
-        const inputs = inputsFor(graph, d.dims);
+        const inputs = seededInputs(graph, d.dims);
         expectClose(
           runPlan(made, weights, inputs, d.dims).outputs,
           evaluate(graph, weights, inputs, { dims: d.dims }).outputs,
+          showSchedule(d.schedule),
         );
       }),
       {
@@ -291,11 +274,12 @@ describe("on the adapter of this machine", () => {
       ran++;
       const graph = made.module.graphs[0]!;
       const weights = seededWeights([graph]);
-      const inputs = inputsFor(graph, d.dims);
+      const inputs = seededInputs(graph, d.dims);
       const session = await load(made, weights, opened.device);
       expectClose(
         await session.run(inputs, { dims: d.dims }),
         evaluate(graph, weights, inputs, { dims: d.dims }).outputs,
+        showSchedule(d.schedule),
       );
       await session.dispose();
     }
